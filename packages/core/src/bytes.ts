@@ -1,0 +1,109 @@
+import { createHash } from "node:crypto";
+import { abortError } from "./errors.ts";
+
+/**
+ * Bytes pulled by their consumer. Single use, and nothing is opened before the first pull. A chunk stays the
+ * consumer's: the producer does not write to it again.
+ */
+export type Bytes = AsyncIterable<Uint8Array>;
+
+/**
+ * Size in bytes of the chunks that travel through a pipeline. Chunks of 64 KiB, Node's default, cost more than the
+ * compression does.
+ */
+export const CHUNK_BYTES: number = 1024 * 1024;
+
+/**
+ * Ends `body` with an error as soon as `signal` aborts, also when the producer is stuck in `next()`.
+ *
+ * @throws BackypError `ERR_ABORTED` (or the signal's own BackypError)
+ */
+export async function* abortable(body: Bytes, signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
+  if (signal.aborted) throw abortError(signal);
+  const iterator = body[Symbol.asyncIterator]();
+  let onAbort: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(abortError(signal));
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+  aborted.catch(() => {});
+  let finished = false;
+  try {
+    while (true) {
+      const result = await Promise.race([iterator.next(), aborted]);
+      if (result.done === true) {
+        finished = true;
+        return;
+      }
+      yield result.value;
+    }
+  } finally {
+    if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
+    if (!finished) {
+      const closing = iterator.return?.();
+      // A producer stuck in next() answers return() only after it: waiting here would undo the abort.
+      if (signal.aborted) closing?.catch(() => {});
+      else await closing;
+    }
+  }
+}
+
+/** What {@link measured} found out, complete once the bytes were read to their end. */
+export interface Measure {
+  /** Bytes that went by so far. */
+  size: number;
+  /** SHA-256 of all bytes, lower-case hex; call once, at the end. */
+  sha256(): string;
+}
+
+/** Passes `body` through and measures it: `measure.size` grows, `measure.sha256()` is the digest at the end. */
+export function measured(body: Bytes, onBytes?: (bytes: number) => void): { body: Bytes; measure: Measure } {
+  const hash = createHash("sha256");
+  const measure: Measure = { size: 0, sha256: () => hash.digest("hex") };
+  async function* pass(): AsyncGenerator<Uint8Array, void, void> {
+    for await (const chunk of body) {
+      hash.update(chunk);
+      measure.size += chunk.byteLength;
+      onBytes?.(chunk.byteLength);
+      yield chunk;
+    }
+  }
+  return { body: pass(), measure };
+}
+
+/** Regroups `body` into chunks of exactly `size` bytes; only the last one may be shorter. */
+export async function* rechunk(body: Bytes, size: number = CHUNK_BYTES): AsyncGenerator<Uint8Array, void, void> {
+  let block = Buffer.allocUnsafe(size);
+  let filled = 0;
+  for await (const chunk of body) {
+    let offset = 0;
+    if (filled === 0 && chunk.byteLength === size) {
+      yield chunk;
+      continue;
+    }
+    while (offset < chunk.byteLength) {
+      const take = Math.min(size - filled, chunk.byteLength - offset);
+      block.set(chunk.subarray(offset, offset + take), filled);
+      filled += take;
+      offset += take;
+      if (filled === size) {
+        yield block;
+        block = Buffer.allocUnsafe(size);
+        filled = 0;
+      }
+    }
+  }
+  if (filled > 0) yield block.subarray(0, filled);
+}
+
+/** Reads `body` whole into memory; for small things such as manifests. Fails when it is over `limitBytes`. */
+export async function collect(body: Bytes, limitBytes: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.byteLength;
+    if (size > limitBytes) throw new RangeError(`more than ${limitBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, size);
+}

@@ -1,0 +1,93 @@
+/**
+ * What went wrong, as a stable word a program can branch on. Codes are only ever added.
+ *
+ * | code | meaning |
+ * | --- | --- |
+ * | `ERR_ABORTED` | the caller's signal was aborted |
+ * | `ERR_BUSY` | another run of the same series is under way |
+ * | `ERR_CONFIG_INVALID` | an option or a configuration value is wrong |
+ * | `ERR_PLUGIN_NOT_FOUND` | no module of that name could be loaded |
+ * | `ERR_PLUGIN_INVALID` | the module is no plugin, or one of another API version |
+ * | `ERR_SOURCE_UNAVAILABLE` | the source cannot be read: missing, no permission, not reachable |
+ * | `ERR_SOURCE_CHANGED` | the source changed during the capture, so that a new capture has to be made |
+ * | `ERR_SOURCE_DAMAGED` | the source holds nothing that would restore without loss |
+ * | `ERR_HISTORY_GAP` | the source no longer holds the history after the requested position |
+ * | `ERR_SINK_UNAVAILABLE` | the store cannot be reached, or failed |
+ * | `ERR_SINK_NOT_FOUND` | the store's directory or bucket does not exist |
+ * | `ERR_SINK_DENIED` | the store refused the credentials or the operation |
+ * | `ERR_SINK_FULL` | no space left in the store |
+ * | `ERR_OBJECT_NOT_FOUND` | the store holds no such object |
+ * | `ERR_OBJECT_EXISTS` | an object that must be new is there already |
+ * | `ERR_BACKUP_NOT_FOUND` | the series has no such backup |
+ * | `ERR_ARCHIVE_CORRUPT` | an archive cannot be decoded |
+ * | `ERR_CHECKSUM_MISMATCH` | stored bytes are not the bytes that were written |
+ * | `ERR_MANIFEST_INVALID` | a manifest cannot be parsed |
+ * | `ERR_MANIFEST_UNSUPPORTED` | a manifest was written by a newer release |
+ * | `ERR_CHAIN_BROKEN` | an increment's parent is missing or does not join |
+ * | `ERR_TARGET_NOT_EMPTY` | the restore target holds something already |
+ * | `ERR_TARGET_UNAVAILABLE` | the restore target cannot be written |
+ */
+export type ErrorCode =
+  | "ERR_ABORTED"
+  | "ERR_BUSY"
+  | "ERR_CONFIG_INVALID"
+  | "ERR_PLUGIN_NOT_FOUND"
+  | "ERR_PLUGIN_INVALID"
+  | "ERR_SOURCE_UNAVAILABLE"
+  | "ERR_SOURCE_CHANGED"
+  | "ERR_SOURCE_DAMAGED"
+  | "ERR_HISTORY_GAP"
+  | "ERR_SINK_UNAVAILABLE"
+  | "ERR_SINK_NOT_FOUND"
+  | "ERR_SINK_DENIED"
+  | "ERR_SINK_FULL"
+  | "ERR_OBJECT_NOT_FOUND"
+  | "ERR_OBJECT_EXISTS"
+  | "ERR_BACKUP_NOT_FOUND"
+  | "ERR_ARCHIVE_CORRUPT"
+  | "ERR_CHECKSUM_MISMATCH"
+  | "ERR_MANIFEST_INVALID"
+  | "ERR_MANIFEST_UNSUPPORTED"
+  | "ERR_CHAIN_BROKEN"
+  | "ERR_TARGET_NOT_EMPTY"
+  | "ERR_TARGET_UNAVAILABLE";
+
+/** Facts about an error that a program may want: file, key, backup id. Never a secret. */
+export type ErrorDetails = Readonly<Record<string, unknown>>;
+
+// Found on the error itself, so that two copies of core recognise each other's errors.
+const MARK = "@zk-backyp/core/BackypError";
+
+/**
+ * The one error class that core and plugins throw on purpose. The message says what failed, on what, and what to do.
+ * Test with {@link isBackypError}, not with `instanceof`: a plugin may carry its own copy of core.
+ */
+export class BackypError extends Error {
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; details?: ErrorDetails } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "BackypError";
+    this.code = code;
+    this.details = options.details ?? {};
+    Object.defineProperty(this, MARK, { value: true });
+  }
+}
+
+/** Whether `error` is a {@link BackypError}, of the given code if one is named; from any copy of core. */
+export function isBackypError(error: unknown, code?: ErrorCode): error is BackypError {
+  return error instanceof Error && MARK in error && (code === undefined || systemErrorCode(error) === code);
+}
+
+/** The error that an aborted signal stands for: its reason where that is a BackypError, else `ERR_ABORTED`. */
+export function abortError(signal: AbortSignal): BackypError {
+  if (isBackypError(signal.reason)) return signal.reason;
+  return new BackypError("ERR_ABORTED", "the run was aborted", { cause: signal.reason });
+}
+
+/** Node's error code (`ENOENT`, `EACCES`, ...) of a failed system call, or undefined. */
+export function systemErrorCode(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" ? code : undefined;
+}

@@ -1,0 +1,18 @@
+/**
+ * A point in a source's history, as text. Positions order by length first and then character by character, so that
+ * hexadecimal numbers without leading zeros (ZooKeeper: `0x22` before `0x100000001`) and numbers padded to one
+ * length both order as their values do.
+ */
+export type Position = string;
+
+/** History covered: everything after `after` (null: from the beginning) up to and including `upTo`. */
+export interface PositionRange {
+  readonly after: Position | null;
+  readonly upTo: Position;
+}
+
+/** Negative, zero or positive, as `a` is before, at or after `b`. */
+export function comparePositions(a: Position, b: Position): number {
+  if (a.length !== b.length) return a.length - b.length;
+  return a < b ? -1 : a > b ? 1 : 0;
+}

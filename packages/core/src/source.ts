@@ -1,0 +1,124 @@
+import type { Entry } from "./entry.ts";
+import type { JsonObject } from "./json.ts";
+import type { Position, PositionRange } from "./position.ts";
+import type { RunContext } from "./run-context.ts";
+
+/** A finding about captured data. `fatal`: it would not load. `data-loss`: it would load with something missing. */
+export interface Problem {
+  readonly severity: "fatal" | "data-loss" | "info";
+  /** Stable upper-case word, such as `LOG_TORN_TAIL`. */
+  readonly code: string;
+  /** The file it is about, or null where it is about the set. */
+  readonly file: string | null;
+  /** Byte offset in the (uncompressed) file, or null. */
+  readonly offset: number | null;
+  readonly message: string;
+}
+
+/** Wall-clock times of the first and the last change that a backup holds; lets people restore by time. */
+export interface TimeRange {
+  readonly from: Date;
+  readonly upTo: Date;
+}
+
+/** What a {@link Verifier} found the bytes to be. */
+export interface Verdict {
+  readonly range: PositionRange;
+  readonly times: TimeRange | null;
+  /**
+   * Facts computed from the bytes alone, such as counts and digests. Equal bytes give equal contents: `verify`
+   * compares them with what the backup recorded.
+   */
+  readonly contents: JsonObject;
+  /** Findings that do not keep the data from restoring. */
+  readonly problems: readonly Problem[];
+}
+
+/**
+ * Watches the files of one backup go by, in their order: into the archive during a backup, out of it during `verify`
+ * and `restore`. So that checking costs no second read.
+ */
+export interface Verifier {
+  /**
+   * Returns `entry` with a body that is looked at as it is read.
+   *
+   * @throws BackypError `ERR_SOURCE_DAMAGED` while the body is read, where the bytes are not what they should be
+   */
+  watch(entry: Entry): Entry;
+  /**
+   * Call once, after the last entry was read to its end.
+   *
+   * @throws BackypError `ERR_SOURCE_DAMAGED` when the files together would not restore without loss
+   */
+  finish(): Verdict;
+}
+
+/** What is to be captured: everything, or what was added after a position. */
+export type CaptureRequest = { readonly kind: "full" } | { readonly kind: "increment"; readonly after: Position };
+
+/** One backup in the making. */
+export interface Capture {
+  /** Facts about the source at this moment, for the manifest: versions, roles, what was passed over and why. */
+  readonly facts: JsonObject;
+  /** Roughly how many bytes `entries` will yield; for progress only. */
+  readonly estimatedBytes: number;
+  /** Its `watch` sees every entry on its way to the archive. */
+  readonly verifier: Verifier;
+  /**
+   * The files, in the order in which they are archived. Called once. An entry's size is fixed when it is yielded.
+   *
+   * @throws BackypError `ERR_SOURCE_CHANGED` if what was chosen proved unusable and a new capture would choose better
+   */
+  entries(): AsyncIterable<Entry>;
+  /** Called exactly once, also after a failure. Gives back everything that was held. */
+  close(): Promise<void>;
+}
+
+/** One link of a chain on its way back. */
+export interface RestoreStep {
+  readonly kind: "full" | "increment";
+  readonly range: PositionRange;
+  /** Entries in archive order, each already checked against the manifest's size and hash. */
+  readonly entries: AsyncIterable<Entry>;
+}
+
+/**
+ * Empty folders to restore into, made by core beside the real targets and moved there when everything is good.
+ * `main` is always there; a source documents the other names it knows (ZooKeeper: `log`).
+ */
+export interface RestoreFolders {
+  readonly main: string;
+  readonly [role: string]: string;
+}
+
+/**
+ * A thing that can be backed up. Make one with a plugin (see `defineSource`) or by hand; it is a plain object.
+ *
+ * `capture` needs the thing itself. `verifier` and `restore` need only knowledge of its format: they work on a source
+ * that was created without saying where the data is.
+ */
+export interface Source {
+  /** Written to manifests; a restore looks the plugin up by it. */
+  readonly name: string;
+  /** Names besides `main` that `restore` takes in its folders. */
+  readonly restoreRoles: readonly string[];
+  /** File names that may lie in a restore target already and stay there, such as ZooKeeper's `myid`. */
+  readonly restoreKeeps: readonly string[];
+  /**
+   * Chooses what to back up. Returns null if nothing is new since `request.after`.
+   *
+   * @throws BackypError `ERR_SOURCE_UNAVAILABLE` when the source cannot be read
+   * @throws BackypError `ERR_SOURCE_DAMAGED` when it holds nothing that would restore without loss
+   * @throws BackypError `ERR_HISTORY_GAP` when its history no longer contains `request.after`
+   */
+  capture(request: CaptureRequest, context: RunContext): Promise<Capture | null>;
+  /** A new checker for the files of one backup of the given kind, read back from an archive. */
+  verifier(kind: CaptureRequest["kind"]): Verifier;
+  /**
+   * Writes the chain, oldest first, into the folders. Everything is durable (fsync) when it resolves.
+   *
+   * @throws BackypError `ERR_TARGET_UNAVAILABLE` when the folders cannot be written
+   */
+  restore(steps: AsyncIterable<RestoreStep>, folders: RestoreFolders, context: RunContext): Promise<void>;
+  close(): Promise<void>;
+}
