@@ -3,7 +3,7 @@ import { BackypError } from "./errors.ts";
 
 /** One file, in both directions: captured from a source, or read back from an archive. */
 export interface Entry {
-  /** Relative POSIX path, unique within a backup: no leading `/`, no empty, `.` or `..` part, no NUL. */
+  /** Relative POSIX path, unique within a backup: no leading `/`, no empty, `.` or `..` part, no control character. */
   readonly path: string;
   /** Exact length of `body` in bytes. Any other length fails the run. */
   readonly size: number;
@@ -12,9 +12,12 @@ export interface Entry {
   readonly body: Bytes;
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const CONTROL_CHARACTER = /[\0-\x1f\x7f]/;
+
 /** Whether `path` is one an {@link Entry} may have. */
 export function isEntryPath(path: string): boolean {
-  return !path.includes("\0") && path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
+  return !CONTROL_CHARACTER.test(path) && path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
 }
 
 /**

@@ -11,7 +11,6 @@
  * | `ERR_SOURCE_UNAVAILABLE` | the source cannot be read: missing, no permission, not reachable |
  * | `ERR_SOURCE_CHANGED` | the source changed during the capture, so that a new capture has to be made |
  * | `ERR_SOURCE_DAMAGED` | the source holds nothing that would restore without loss |
- * | `ERR_HISTORY_GAP` | the source no longer holds the history after the requested position |
  * | `ERR_SINK_UNAVAILABLE` | the store cannot be reached, or failed |
  * | `ERR_SINK_NOT_FOUND` | the store's directory or bucket does not exist |
  * | `ERR_SINK_DENIED` | the store refused the credentials or the operation |
@@ -23,9 +22,9 @@
  * | `ERR_CHECKSUM_MISMATCH` | stored bytes are not the bytes that were written |
  * | `ERR_MANIFEST_INVALID` | a manifest cannot be parsed |
  * | `ERR_MANIFEST_UNSUPPORTED` | a manifest was written by a newer release |
- * | `ERR_CHAIN_BROKEN` | an increment's parent is missing or does not join |
  * | `ERR_TARGET_NOT_EMPTY` | the restore target holds something already |
  * | `ERR_TARGET_UNAVAILABLE` | the restore target cannot be written |
+ * | `ERR_INTERNAL` | a failure nobody foresaw; the cause says more |
  */
 export type ErrorCode =
   | "ERR_ABORTED"
@@ -36,7 +35,6 @@ export type ErrorCode =
   | "ERR_SOURCE_UNAVAILABLE"
   | "ERR_SOURCE_CHANGED"
   | "ERR_SOURCE_DAMAGED"
-  | "ERR_HISTORY_GAP"
   | "ERR_SINK_UNAVAILABLE"
   | "ERR_SINK_NOT_FOUND"
   | "ERR_SINK_DENIED"
@@ -48,9 +46,9 @@ export type ErrorCode =
   | "ERR_CHECKSUM_MISMATCH"
   | "ERR_MANIFEST_INVALID"
   | "ERR_MANIFEST_UNSUPPORTED"
-  | "ERR_CHAIN_BROKEN"
   | "ERR_TARGET_NOT_EMPTY"
-  | "ERR_TARGET_UNAVAILABLE";
+  | "ERR_TARGET_UNAVAILABLE"
+  | "ERR_INTERNAL";
 
 /** Facts about an error that a program may want: file, key, backup id. Never a secret. */
 export type ErrorDetails = Readonly<Record<string, unknown>>;

@@ -1,5 +1,7 @@
 export type { Archiver } from "./archiver.ts";
+export { backupId, keys, prefixOfBackupId, requirePrefix } from "./backup-id.ts";
 export { abortable, type Bytes, CHUNK_BYTES, collect, type Measure, measured, rechunk } from "./bytes.ts";
+export { type Catalog, type CatalogItem, openCatalog } from "./catalog.ts";
 export type { Codec } from "./codec.ts";
 export { type Entry, isEntryPath, requireEntryPath } from "./entry.ts";
 export {
@@ -10,7 +12,18 @@ export {
   isBackypError,
   systemErrorCode,
 } from "./errors.ts";
-export { canonicalJson, type JsonObject, type JsonValue } from "./json.ts";
+export type { Progress, SeriesEmitter, SeriesEvents } from "./events.ts";
+export { type GzipOptions, gzip } from "./gzip.ts";
+export type { JsonObject, JsonValue } from "./json.ts";
+export {
+  MANIFEST_FORMAT_VERSION,
+  type Manifest,
+  type ManifestArchive,
+  type ManifestEntry,
+  manifestJsonSchema,
+  parseManifest,
+  serializeManifest,
+} from "./manifest.ts";
 export {
   type CodecPlugin,
   defineCodec,
@@ -24,7 +37,10 @@ export {
   type SourcePlugin,
 } from "./plugin.ts";
 export { comparePositions, type Position, type PositionRange } from "./position.ts";
+export type { RestoreTargets } from "./restore.ts";
+export { syncFolders, writeEntry } from "./restore-files.ts";
 export { type Logger, type RunContext, silentLogger } from "./run-context.ts";
+export { openSeries, type Series, type SeriesOptions } from "./series.ts";
 export { type GetOptions, type ObjectInfo, type PutOptions, requireKey, type Sink } from "./sink.ts";
 export type {
   Capture,
@@ -37,3 +53,4 @@ export type {
   Verdict,
   Verifier,
 } from "./source.ts";
+export { tar } from "./tar.ts";

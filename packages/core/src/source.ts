@@ -1,6 +1,6 @@
 import type { Entry } from "./entry.ts";
 import type { JsonObject } from "./json.ts";
-import type { Position, PositionRange } from "./position.ts";
+import type { PositionRange } from "./position.ts";
 import type { RunContext } from "./run-context.ts";
 
 /** A finding about captured data. `fatal`: it would not load. `data-loss`: it would load with something missing. */
@@ -53,8 +53,8 @@ export interface Verifier {
   finish(): Verdict;
 }
 
-/** What is to be captured: everything, or what was added after a position. */
-export type CaptureRequest = { readonly kind: "full" } | { readonly kind: "increment"; readonly after: Position };
+/** What is to be captured. A source refuses a kind it does not know; more kinds may come. */
+export type CaptureRequest = { readonly kind: "full" };
 
 /** One backup in the making. */
 export interface Capture {
@@ -74,9 +74,9 @@ export interface Capture {
   close(): Promise<void>;
 }
 
-/** One link of a chain on its way back. */
+/** One backup on its way back. */
 export interface RestoreStep {
-  readonly kind: "full" | "increment";
+  readonly kind: CaptureRequest["kind"];
   readonly range: PositionRange;
   /** Entries in archive order, each already checked against the manifest's size and hash. */
   readonly entries: AsyncIterable<Entry>;
@@ -105,17 +105,16 @@ export interface Source {
   /** File names that may lie in a restore target already and stay there, such as ZooKeeper's `myid`. */
   readonly restoreKeeps: readonly string[];
   /**
-   * Chooses what to back up. Returns null if nothing is new since `request.after`.
+   * Chooses what to back up. Returns null if there is nothing new.
    *
    * @throws BackypError `ERR_SOURCE_UNAVAILABLE` when the source cannot be read
    * @throws BackypError `ERR_SOURCE_DAMAGED` when it holds nothing that would restore without loss
-   * @throws BackypError `ERR_HISTORY_GAP` when its history no longer contains `request.after`
    */
   capture(request: CaptureRequest, context: RunContext): Promise<Capture | null>;
-  /** A new checker for the files of one backup of the given kind, read back from an archive. */
-  verifier(kind: CaptureRequest["kind"]): Verifier;
+  /** A new checker for the files of one backup, read back from an archive. */
+  verifier(): Verifier;
   /**
-   * Writes the chain, oldest first, into the folders. Everything is durable (fsync) when it resolves.
+   * Writes what the steps hold, oldest first, into the folders. Everything is durable (fsync) when it resolves.
    *
    * @throws BackypError `ERR_TARGET_UNAVAILABLE` when the folders cannot be written
    */

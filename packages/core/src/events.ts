@@ -1,0 +1,79 @@
+import { EventEmitter } from "eventemitter3";
+import type { BackypError } from "./errors.ts";
+import type { Manifest } from "./manifest.ts";
+import type { Logger } from "./run-context.ts";
+
+/** How far a run has come. */
+export interface Progress {
+  readonly prefix: string;
+  readonly backupId: string;
+  /** Plain bytes of the files so far: read from the source, or out of the archive. */
+  readonly bytes: number;
+  /** What `bytes` will roughly come to. */
+  readonly totalBytes: number;
+  /** Path of the file that is on its way. */
+  readonly path: string;
+}
+
+interface RunStart {
+  readonly prefix: string;
+  readonly backupId: string;
+}
+interface RunFailure extends RunStart {
+  readonly error: BackypError;
+}
+
+/** What happens in a series. Events inform and never steer: what a listener throws is logged, and the run goes on. */
+export interface SeriesEvents {
+  /** `attempt` counts from 1: a source that changes while it is captured is captured again under a new id. */
+  "backup:start": (event: RunStart & { readonly attempt: number }) => void;
+  "backup:progress": (event: Progress) => void;
+  "backup:complete": (event: { readonly manifest: Manifest }) => void;
+  "backup:skipped": (event: { readonly prefix: string; readonly reason: "nothing-new" }) => void;
+  "backup:failed": (event: RunFailure) => void;
+  "verify:start": (event: RunStart) => void;
+  "verify:progress": (event: Progress) => void;
+  "verify:complete": (event: { readonly manifest: Manifest }) => void;
+  "verify:failed": (event: RunFailure) => void;
+  "restore:start": (event: RunStart) => void;
+  "restore:progress": (event: Progress) => void;
+  "restore:complete": (event: { readonly manifest: Manifest }) => void;
+  "restore:failed": (event: RunFailure) => void;
+}
+
+/** Where to subscribe: `on`, `once` and `off` of eventemitter3. */
+export type SeriesEmitter = Pick<EventEmitter<SeriesEvents>, "on" | "once" | "off">;
+
+type Payload<Name extends keyof SeriesEvents> = Parameters<SeriesEvents[Name]>[0];
+
+/** An emitter, and the only way to emit on it: with the listeners' errors caught. */
+export function createEvents(logger: Logger): {
+  events: SeriesEmitter;
+  emit: <Name extends keyof SeriesEvents>(name: Name, event: Payload<Name>) => void;
+} {
+  // Typed where it is used; eventemitter3's own types cannot follow a generic event name.
+  const emitter = new EventEmitter();
+  return {
+    events: emitter as unknown as SeriesEmitter,
+    emit(name, event) {
+      try {
+        emitter.emit(name, event);
+      } catch (error) {
+        logger.warn({ err: error, event: name }, `a listener of ${name} failed; the run goes on`);
+      }
+    },
+  };
+}
+
+const PROGRESS_INTERVAL_MS = 200;
+
+/** Lets a call through at most every 200 ms, so that progress costs nothing however small the chunks. */
+export function throttled(report: () => void): () => void {
+  let last = 0;
+  return () => {
+    const now = performance.now();
+    if (now - last < PROGRESS_INTERVAL_MS) return;
+    last = now;
+    report();
+  };
+}

@@ -1,0 +1,422 @@
+import { execFileSync } from "node:child_process";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { collect } from "./bytes.ts";
+import { BackypError, type ErrorCode, isBackypError } from "./errors.ts";
+import { gzip } from "./gzip.ts";
+import type { Manifest } from "./manifest.ts";
+import { openSeries, type Series } from "./series.ts";
+import type { Sink } from "./sink.ts";
+import { memorySink, type ScriptedSource, scriptedSource, sourceContract, withFaults } from "./testing/index.ts";
+
+const { signal } = new AbortController();
+const FILES = { "version-2/snapshot.1": "first".repeat(1000), "version-2/log.1": Buffer.alloc(3_000_000, "log") };
+
+function coded(code: ErrorCode): (error: unknown) => boolean {
+  return (error) => isBackypError(error, code);
+}
+
+async function keysIn(sink: Sink): Promise<string[]> {
+  const found = [];
+  for await (const { key } of sink.list("", { signal })) found.push(key);
+  return found;
+}
+
+/** Replaces a stored object by what `change` makes of it. */
+async function rewrite(sink: Sink, key: string, change: (bytes: Buffer) => Uint8Array): Promise<void> {
+  const bytes = await collect(sink.get(key, { signal }), 1e8);
+  await sink.put(key, of(change(bytes)), { signal });
+}
+
+async function* of(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+function recorded(series: Series): string[] {
+  const names = [
+    ...["start", "complete", "skipped", "failed"].map((what) => `backup:${what}`),
+    ...["start", "complete", "failed"].flatMap((what) => [`verify:${what}`, `restore:${what}`]),
+  ] as const;
+  const seen: string[] = [];
+  for (const name of names) series.events.on(name as "backup:start", () => seen.push(name));
+  return seen;
+}
+
+describe("the source contract", () => {
+  const cases = sourceContract(async () => ({
+    source: scriptedSource(FILES),
+    async checkRestored(directory) {
+      for (const [path, content] of Object.entries(FILES)) {
+        expect((await readFile(join(directory, path))).equals(Buffer.from(content as string))).toBe(true);
+      }
+    },
+  }));
+  for (const { name, run } of cases) it(name, run);
+});
+
+describe("a series", () => {
+  let sink: Sink;
+  let source: ScriptedSource;
+  let series: Series;
+  let folder: string;
+  let events: string[];
+
+  beforeEach(async () => {
+    sink = memorySink();
+    source = scriptedSource(FILES);
+    series = openSeries({ prefix: "zk", source, sink });
+    events = recorded(series);
+    folder = await mkdtemp(join(tmpdir(), "zk-backyp-series-"));
+  });
+  afterEach(async () => {
+    expect(source.openCaptures(), "a capture was not closed").toBe(0);
+    await chmod(folder, 0o700);
+    await rm(folder, { recursive: true });
+  });
+
+  const backup = async (): Promise<Manifest> => {
+    const manifest = await series.backup();
+    if (manifest === null) throw new Error("nothing was backed up");
+    return manifest;
+  };
+
+  describe("backup", () => {
+    it("stores an archive that tar opens, and a manifest that describes it", async () => {
+      const clock = () => new Date("2026-11-22T10:15:00.123Z");
+      series = openSeries({ prefix: "zk", source, sink, clock, tool: { name: "test", version: "1" } });
+      const manifest = await backup();
+      expect(manifest).toMatchObject({
+        formatVersion: 1,
+        id: "zk-20261122T101500123Z",
+        kind: "full",
+        source: "scripted",
+        facts: { files: 2 },
+        verified: true,
+        archive: { key: "zk/archives/zk-20261122T101500123Z.tar.gz", format: "tar", codecs: ["gzip"] },
+        tool: { name: "test", version: "1" },
+      });
+      expect(await keysIn(sink)).toEqual([manifest.archive.key, "zk/manifests/zk-20261122T101500123Z.json"]);
+      const archive = await collect(sink.get(manifest.archive.key, { signal }), 1e8);
+      expect(archive.byteLength).toBe(manifest.archive.size);
+      execFileSync("tar", ["xzf", "-", "-C", folder], { input: archive });
+      expect(await readFile(join(folder, "version-2/snapshot.1"), "utf8")).toBe(FILES["version-2/snapshot.1"]);
+      const sha256 = execFileSync("sha256sum", [join(folder, "version-2/log.1")])
+        .toString()
+        .slice(0, 64);
+      expect(manifest.entries[1]).toEqual({ path: "version-2/log.1", size: 3_000_000, sha256 });
+      expect(await series.catalog.load(manifest.id, { signal })).toEqual(manifest);
+    });
+
+    it("tells its listeners, and does not mind when one of them fails", async () => {
+      const progress: number[] = [];
+      series.events.on("backup:progress", ({ bytes }) => progress.push(bytes));
+      series.events.on("backup:start", () => {
+        throw new Error("a bad listener");
+      });
+      await backup();
+      expect(events).toEqual(["backup:start", "backup:complete"]);
+      expect(progress.length).toBeGreaterThan(0);
+    });
+
+    it("captures again when the source changed, under a new id", async () => {
+      source.failures.push(
+        new BackypError("ERR_SOURCE_CHANGED", "it rolled"),
+        new BackypError("ERR_SOURCE_CHANGED", "again"),
+      );
+      await backup();
+      expect(events).toEqual(["backup:start", "backup:start", "backup:start", "backup:complete"]);
+      expect(await keysIn(sink)).toHaveLength(2);
+    });
+
+    it("gives up on a source that never holds still", async () => {
+      for (let n = 0; n < 100; n++) source.failures.push(new BackypError("ERR_SOURCE_CHANGED", "it rolled"));
+      await expect(series.backup()).rejects.toSatisfy(coded("ERR_SOURCE_CHANGED"));
+      expect(await keysIn(sink)).toEqual([]);
+    });
+
+    it("takes the next id when one is taken", async () => {
+      const clock = () => new Date("2026-11-22T10:15:00.123Z");
+      series = openSeries({ prefix: "zk", source, sink, clock });
+      const first = await backup();
+      const second = await backup();
+      expect([first.id, second.id]).toEqual(["zk-20261122T101500123Z", "zk-20261122T101500124Z"]);
+      await series.verify(first.id);
+      await series.verify(second.id);
+    });
+
+    it("runs two at once without harm", async () => {
+      const manifests = await Promise.all([backup(), backup(), backup()]);
+      expect(new Set(manifests.map(({ id }) => id)).size).toBe(3);
+      for (const { id } of manifests) await series.verify(id);
+    });
+
+    it("leaves nothing when the source fails", async () => {
+      source.failures.push(new Error("the disk died"));
+      await expect(series.backup()).rejects.toThrow("the disk died");
+      expect(events).toEqual(["backup:start", "backup:failed"]);
+      expect(await keysIn(sink)).toEqual([]);
+    });
+
+    it("never stores what its verifier refuses", async () => {
+      source.files.set("version-2/log.2", Buffer.from("poison"));
+      await expect(series.backup()).rejects.toSatisfy(coded("ERR_SOURCE_DAMAGED"));
+      source.files.clear();
+      await expect(series.backup()).rejects.toSatisfy(coded("ERR_SOURCE_DAMAGED"));
+      expect(await keysIn(sink)).toEqual([]);
+    });
+
+    it.each([
+      ["the archive cannot be stored", { put: [new Error("no")] }],
+      ["the archive breaks off", { put: [{ error: new Error("no"), afterBytes: 100 }] }],
+      ["the manifest cannot be stored", { put: [null, new Error("no")] }],
+      [
+        "the manifest was stored but nobody said so",
+        { put: [null, { error: new Error("no"), stored: true as const }] },
+      ],
+    ])("leaves nothing when %s", async (_, faults) => {
+      series = openSeries({ prefix: "zk", source, sink: withFaults(sink, faults) });
+      await expect(series.backup()).rejects.toThrow("no");
+      expect(await keysIn(sink)).toEqual([]);
+    });
+
+    it("takes a manifest for stored when the store has it, though it said that it was there already", async () => {
+      const taken = new BackypError("ERR_OBJECT_EXISTS", "taken");
+      series = openSeries({
+        prefix: "zk",
+        source,
+        sink: withFaults(sink, { put: [null, { error: taken, stored: true }] }),
+      });
+      const manifest = await backup();
+      expect(await keysIn(sink)).toHaveLength(2);
+      await series.verify(manifest.id);
+    });
+
+    it("never leaves a manifest without its archive, even when clearing up fails", async () => {
+      const no = new Error("no");
+      series = openSeries({
+        prefix: "zk",
+        source,
+        sink: withFaults(sink, { put: [null, { error: no, stored: true }], delete: [no] }),
+      });
+      await expect(series.backup()).rejects.toThrow("no");
+      for await (const item of series.catalog.list({ signal })) await series.verify(item.id);
+    });
+
+    it("stops at once when aborted, with nothing left", async () => {
+      const abort = new AbortController();
+      series.events.on("backup:progress", () => abort.abort());
+      await expect(series.backup({ signal: abort.signal })).rejects.toSatisfy(coded("ERR_ABORTED"));
+      await expect(series.backup({ signal: AbortSignal.abort() })).rejects.toSatisfy(coded("ERR_ABORTED"));
+      expect(await keysIn(sink)).toEqual([]);
+    });
+
+    it("stops when aborted while the source is stuck", async () => {
+      const stuck = {
+        ...source,
+        async capture() {
+          const capture = await source.capture({ kind: "full" }, { signal, logger: console });
+          return capture === null
+            ? null
+            : {
+                ...capture,
+                entries: () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) }),
+              };
+        },
+      };
+      series = openSeries({ prefix: "zk", source: stuck, sink });
+      await expect(series.backup({ signal: AbortSignal.timeout(100) })).rejects.toSatisfy(coded("ERR_ABORTED"));
+    });
+
+    it("reports nothing new as skipped", async () => {
+      series = openSeries({ prefix: "zk", source: { ...source, capture: async () => null }, sink });
+      events = recorded(series);
+      expect(await series.backup()).toBeNull();
+      expect(events).toEqual(["backup:start", "backup:skipped"]);
+    });
+
+    it.each(["", "a/b", "../x", ".hidden", "ü", "x".repeat(200)])("refuses the prefix %j", (prefix) => {
+      expect(() => openSeries({ prefix, source, sink })).toThrow(/prefix/);
+    });
+  });
+
+  describe("catalog", () => {
+    it("lists oldest first, and finds the latest", async () => {
+      const ids = [await backup(), await backup(), await backup()].map(({ id }) => id);
+      expect(await series.catalog.ids({ signal })).toEqual(ids);
+      expect((await series.catalog.load("latest", { signal })).id).toBe(ids[2]);
+    });
+
+    it("shows other backups though one manifest is damaged or of a newer release", async () => {
+      const [first, second, third] = [await backup(), await backup(), await backup()];
+      await rewrite(sink, `zk/manifests/${first.id}.json`, (text) => text.subarray(0, 100));
+      const newer = JSON.stringify({ ...second, formatVersion: 2 });
+      await rewrite(sink, `zk/manifests/${second.id}.json`, () => Buffer.from(newer));
+      const items = await Array.fromAsync(series.catalog.list({ signal }));
+      expect(items.map((item) => ("error" in item ? item.error.code : item.id))).toEqual([
+        "ERR_MANIFEST_INVALID",
+        "ERR_MANIFEST_UNSUPPORTED",
+        third.id,
+      ]);
+      await expect(series.verify(second.id)).rejects.toThrow(/format version 2/);
+      await expect(series.restore(second.id, { main: folder })).rejects.toSatisfy(coded("ERR_MANIFEST_UNSUPPORTED"));
+    });
+
+    it("refuses a manifest under another backup's name", async () => {
+      const [first, second] = [await backup(), await backup()];
+      await rewrite(sink, `zk/manifests/${first.id}.json`, () => Buffer.from(JSON.stringify(second)));
+      await expect(series.catalog.load(first.id, { signal })).rejects.toThrow(/renamed or copied/);
+    });
+
+    it.each(["latest", "zk-20000101T000000000Z", "../../etc/passwd", ""])(
+      "knows no backup %j in an empty store",
+      async (id) => {
+        await expect(series.catalog.load(id, { signal })).rejects.toSatisfy(coded("ERR_BACKUP_NOT_FOUND"));
+      },
+    );
+
+    it("ignores fields it does not know", async () => {
+      const manifest = await backup();
+      const text = JSON.stringify({ ...manifest, future: { field: 1 } });
+      await rewrite(sink, `zk/manifests/${manifest.id}.json`, () => Buffer.from(text));
+      expect(await series.catalog.load(manifest.id, { signal })).toMatchObject({ id: manifest.id });
+    });
+  });
+
+  describe("verify", () => {
+    it("passes a good backup and tells", async () => {
+      const { id } = await backup();
+      expect((await series.verify("latest")).id).toBe(id);
+      expect(events.slice(-2)).toEqual(["verify:start", "verify:complete"]);
+    });
+
+    it.each<[string, (bytes: Buffer) => Uint8Array]>([
+      ["is cut short", (bytes) => bytes.subarray(0, bytes.byteLength - 1)],
+      ["is cut in half", (bytes) => bytes.subarray(0, bytes.byteLength >> 1)],
+      ["is empty", () => Buffer.alloc(0)],
+      ["has a byte too many", (bytes) => Buffer.concat([bytes, Buffer.from("x")])],
+      ["is something else", () => Buffer.from("hello")],
+      ["has a flipped bit", (bytes) => bytes.map((byte, index) => (index === bytes.byteLength >> 1 ? byte ^ 1 : byte))],
+      ["has another gzip header", (bytes) => bytes.map((byte, index) => (index === 9 ? 3 : byte))],
+    ])("finds an archive that %s", async (_, change) => {
+      const manifest = await backup();
+      await rewrite(sink, manifest.archive.key, change);
+      await expect(series.verify(manifest.id)).rejects.toSatisfy(
+        (error) => isBackypError(error, "ERR_ARCHIVE_CORRUPT") || isBackypError(error, "ERR_CHECKSUM_MISMATCH"),
+      );
+      expect(events.at(-1)).toBe("verify:failed");
+      await expect(series.restore(manifest.id, { main: join(folder, "new") })).rejects.toBeInstanceOf(BackypError);
+      expect(await readdir(folder)).toEqual([]);
+    });
+
+    it("finds a missing archive", async () => {
+      const manifest = await backup();
+      await sink.delete(manifest.archive.key, { signal });
+      await expect(series.verify(manifest.id)).rejects.toThrow(/is missing/);
+    });
+
+    it("finds another backup's archive in its place, also when the manifest was made to match", async () => {
+      const first = await backup();
+      source.files.set("version-2/log.1", Buffer.from("changed"));
+      const second = await backup();
+      const stolen = { ...first, archive: second.archive };
+      await rewrite(sink, `zk/manifests/${first.id}.json`, () => Buffer.from(JSON.stringify(stolen)));
+      await expect(series.verify(first.id)).rejects.toSatisfy(coded("ERR_CHECKSUM_MISMATCH"));
+      const better = { ...stolen, entries: second.entries };
+      await rewrite(sink, `zk/manifests/${first.id}.json`, () => Buffer.from(JSON.stringify(better)));
+      await expect(series.verify(first.id)).rejects.toThrow(/not what its manifest records/);
+    });
+
+    it("reads what other codecs wrote, and says which one is missing", async () => {
+      const plain = openSeries({ prefix: "zk", source, sink, codecs: [] });
+      const manifest = await plain.backup();
+      expect(manifest?.archive.key).toMatch(/\.tar$/);
+      await series.verify(manifest?.id ?? "");
+      const rot13 = { ...gzip(), id: "rot13" };
+      const odd = await openSeries({ prefix: "zk", source, sink, codecs: [rot13] }).backup();
+      await expect(series.verify(odd?.id ?? "")).rejects.toThrow(/needs the codec "rot13"/);
+    });
+
+    it("refuses the backups of another kind of source", async () => {
+      const { id } = await backup();
+      const other = openSeries({ prefix: "zk", source: { ...source, name: "other" }, sink });
+      await expect(other.verify(id)).rejects.toSatisfy(coded("ERR_CONFIG_INVALID"));
+    });
+  });
+
+  describe("restore", () => {
+    it("brings every file back, into a directory that it makes", async () => {
+      const { id } = await backup();
+      const target = join(folder, "a/b/c");
+      await series.restore(id, { main: target });
+      expect(await readFile(join(target, "version-2/snapshot.1"), "utf8")).toBe(FILES["version-2/snapshot.1"]);
+      expect(await readdir(target)).toEqual(["version-2"]);
+      expect(events.slice(-2)).toEqual(["restore:start", "restore:complete"]);
+    });
+
+    it("splits over two directories", async () => {
+      source.files.set("other/x", Buffer.from("x"));
+      const { id } = await backup();
+      await series.restore(id, { main: join(folder, "main"), other: join(folder, "other") });
+      expect(await readdir(join(folder, "main"))).toEqual(["version-2"]);
+      expect(await readFile(join(folder, "other/other/x"), "utf8")).toBe("x");
+    });
+
+    it("keeps what may stay, and refuses anything else untouched", async () => {
+      const { id } = await backup();
+      await writeFile(join(folder, "kept"), "1");
+      await series.restore(id, { main: folder });
+      expect(await readdir(folder)).toEqual(["kept", "version-2"]);
+      await expect(series.restore(id, { main: folder })).rejects.toSatisfy(coded("ERR_TARGET_NOT_EMPTY"));
+      expect(await readdir(folder)).toEqual(["kept", "version-2"]);
+    });
+
+    it("refuses targets that are no use, before it makes anything", async () => {
+      const { id } = await backup();
+      await writeFile(join(folder, "file"), "");
+      await symlink(".", join(folder, "self"));
+      const cases: [{ main: string; [role: string]: string }, ErrorCode][] = [
+        [{ main: join(folder, "file") }, "ERR_TARGET_UNAVAILABLE"],
+        [{ main: join(folder, "file/below") }, "ERR_TARGET_UNAVAILABLE"],
+        [{ main: join(folder, "x"), odd: join(folder, "y") }, "ERR_CONFIG_INVALID"],
+        [{ main: join(folder, "x"), other: join(folder, "x") }, "ERR_CONFIG_INVALID"],
+        [{ main: join(folder, "x"), other: folder }, "ERR_TARGET_NOT_EMPTY"],
+      ];
+      for (const [targets, code] of cases) await expect(series.restore(id, targets)).rejects.toSatisfy(coded(code));
+      expect((await readdir(folder)).sort()).toEqual(["file", "self"]);
+    });
+
+    it("leaves an existing empty directory empty when it fails, and takes a new one away", async () => {
+      const manifest = await backup();
+      await rewrite(sink, manifest.archive.key, (bytes) => bytes.subarray(0, bytes.byteLength >> 1));
+      await mkdir(join(folder, "existing"));
+      await expect(series.restore(manifest.id, { main: join(folder, "existing") })).rejects.toThrow();
+      await expect(series.restore(manifest.id, { main: join(folder, "new/er") })).rejects.toThrow();
+      expect(await readdir(folder)).toEqual(["existing"]);
+      expect(await readdir(join(folder, "existing"))).toEqual([]);
+    });
+
+    it("leaves nothing when aborted", async () => {
+      const { id } = await backup();
+      const abort = new AbortController();
+      series.events.on("restore:progress", () => abort.abort());
+      const target = join(folder, "new");
+      await expect(series.restore(id, { main: target }, { signal: abort.signal })).rejects.toSatisfy(
+        coded("ERR_ABORTED"),
+      );
+      expect(await readdir(folder)).toEqual([]);
+    });
+
+    it("restores beside the folder of an interrupted restore", async () => {
+      const { id } = await backup();
+      await mkdir(join(folder, ".zk-backyp-restore-dead/version-2"), { recursive: true });
+      await series.restore(id, { main: folder });
+      expect((await readdir(folder)).sort()).toEqual([".zk-backyp-restore-dead", "version-2"]);
+    });
+
+    it("knows no backup that is not there", async () => {
+      await expect(series.restore("latest", { main: folder })).rejects.toSatisfy(coded("ERR_BACKUP_NOT_FOUND"));
+    });
+  });
+});
