@@ -1,6 +1,7 @@
 import { defineConfig } from "vitest/config";
 
-// Two projects: unit tests need nothing but Node; integration tests need the real servers (see packages/testbed).
+// Unit tests need nothing but Node; integration tests need the real servers (see packages/testbed); the campaign repeats
+// dangers for minutes and runs by itself (`npm run test:campaign`).
 export default defineConfig({
   test: {
     projects: [
@@ -18,6 +19,15 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 60_000,
           maxWorkers: 2,
+        },
+      },
+      {
+        test: {
+          name: "campaign",
+          include: ["{packages,apps}/*/campaign/**/*.test.ts"],
+          testTimeout: 1_800_000,
+          hookTimeout: 120_000,
+          maxWorkers: 1,
         },
       },
     ],

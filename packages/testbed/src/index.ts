@@ -1,0 +1,27 @@
+export { type CephRgw, type CephRgwOptions, type CephRgwUser, cephRgwMissing, startCephRgw } from "./ceph-rgw.ts";
+export { type Fixture, type FixtureName, unpackFixture } from "./fixtures.ts";
+export { freePorts } from "./free-port.ts";
+export { createRecordedWriter, type RecordedWriter, type RecordedWriterOptions } from "./recorded-writer.ts";
+export { requirePart } from "./require-part.ts";
+export { writeSampleData } from "./sample-data.ts";
+export { type ProcessExit, spawnTethered, type TetheredProcess } from "./tethered-process.ts";
+export {
+  type EnsembleOptions,
+  purge,
+  startEnsemble,
+  startZooKeeper,
+  type ZooKeeperOptions,
+  type ZooKeeperServer,
+  zooKeeperMissing,
+} from "./zookeeper.ts";
+export {
+  type ConnectOptions,
+  type CreateOptions,
+  connectZooKeeper,
+  type MultiOperation,
+  type Written,
+  type Znode,
+  type ZnodeStat,
+  type ZooKeeperClient,
+  ZooKeeperError,
+} from "./zookeeper-client.ts";
