@@ -42,7 +42,8 @@ export function encode(body: Bytes, codecs: readonly Codec[], signal: AbortSigna
 
 /**
  * The entries of a stored backup, read back: the stored bytes are hashed, decoded, unpacked, and each file is checked
- * against the manifest and shown to the verifier. All checks have passed once the iteration ends.
+ * against the manifest and shown to the verifier. All checks have passed once the iteration ends. Give what it throws
+ * to {@link archiveFailure}.
  *
  * @throws BackypError `ERR_ARCHIVE_CORRUPT`, `ERR_CHECKSUM_MISMATCH`, and what the sink and the verifier throw
  */
@@ -62,43 +63,39 @@ export async function* readArchive(options: {
   const stored = measured(abortable(sink.get(archive.key, { signal }), signal));
   const plain = codecs.reduceRight<Bytes>((stream, codec) => codec.decode(stream, { signal }), stored.body);
   const expected = manifest.entries[Symbol.iterator]();
-  try {
-    for await (const entry of archiver.unpack(plain, { signal })) {
-      const want = expected.next().value;
-      if (want === undefined || want.path !== entry.path || want.size !== entry.size) {
-        throw mismatch(manifest, `holds ${entry.path} of ${entry.size} bytes where the manifest has ${named(want)}`);
-      }
-      const passing = watched(entry, watch);
-      yield passing.entry;
-      const got = passing.done();
-      if (got.size !== want.size) throw new Error(`${entry.path} was not read to its end`);
-      if (got.sha256 !== want.sha256) throw mismatch(manifest, `holds a damaged ${entry.path}: its SHA-256 is wrong`);
+  for await (const entry of archiver.unpack(plain, { signal })) {
+    const want = expected.next().value;
+    if (want === undefined || want.path !== entry.path || want.size !== entry.size) {
+      throw mismatch(manifest, `holds ${entry.path} of ${entry.size} bytes where the manifest has ${named(want)}`);
     }
-  } catch (error) {
-    if (isBackypError(error, "ERR_OBJECT_NOT_FOUND")) {
-      throw new BackypError(
-        "ERR_ARCHIVE_CORRUPT",
-        `the backup ${manifest.id} has a manifest, but its archive ${archive.key} is missing in ${sink.location}`,
-        { cause: error, details: { id: manifest.id, key: archive.key } },
-      );
-    }
-    if (isBackypError(error, "ERR_ARCHIVE_CORRUPT")) {
-      throw new BackypError(
-        "ERR_ARCHIVE_CORRUPT",
-        `the archive ${archive.key} in ${sink.location} is damaged: ${error.message}`,
-        {
-          cause: error,
-          details: { id: manifest.id, key: archive.key },
-        },
-      );
-    }
-    throw error;
+    const passing = watched(entry, watch);
+    yield passing.entry;
+    const got = passing.done();
+    if (got.size !== want.size) throw new Error(`${entry.path} was not read to its end`);
+    if (got.sha256 !== want.sha256) throw mismatch(manifest, `holds a damaged ${entry.path}: its SHA-256 is wrong`);
   }
   const missing = expected.next().value;
   if (missing !== undefined) throw mismatch(manifest, `lacks ${missing.path}`);
   if (stored.measure.size !== archive.size || stored.measure.sha256() !== archive.sha256) {
     throw mismatch(manifest, `is not the object that was stored: its size or SHA-256 is wrong`);
   }
+}
+
+/**
+ * What an error means that came up while an archive was read, wherever it came out: in the iteration or in an entry's
+ * body. Names the archive; a missing one is damage, since there is a manifest for it.
+ */
+export function archiveFailure(cause: unknown, manifest: Manifest, sink: Sink): unknown {
+  const { key } = manifest.archive;
+  const missing = isBackypError(cause, "ERR_OBJECT_NOT_FOUND");
+  if (!missing && !isBackypError(cause, "ERR_ARCHIVE_CORRUPT")) return cause;
+  return new BackypError(
+    "ERR_ARCHIVE_CORRUPT",
+    missing
+      ? `the backup ${manifest.id} has a manifest, but its archive ${key} is missing in ${sink.location}`
+      : `the archive ${key} in ${sink.location} is damaged: ${(cause as Error).message}`,
+    { cause, details: { id: manifest.id, key } },
+  );
 }
 
 function named(entry: ManifestEntry | undefined): string {

@@ -8,7 +8,7 @@ import type { SeriesContext } from "./series.ts";
 import type { Capture, Verdict } from "./source.ts";
 
 /** A source that goes on changing under every capture is told so after this many. */
-const MAX_ATTEMPTS = 8;
+const MAX_ATTEMPTS = 16;
 /** Clearing up has its own time limit: the run's signal may be aborted already. */
 const CLEAN_UP_TIMEOUT_MS = 30_000;
 

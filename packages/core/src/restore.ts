@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { archiveFailure } from "./archive-stream.ts";
 import { BackypError, isBackypError, systemErrorCode } from "./errors.ts";
 import type { Manifest } from "./manifest.ts";
 import type { SeriesContext } from "./series.ts";
@@ -44,7 +45,7 @@ export async function runRestore(
     await moveIntoPlace(stages);
   } catch (cause) {
     for (const stage of stages.toReversed()) await removeStage(stage, true);
-    throw series.failed("restore:failed", manifest.id, cause);
+    throw series.failed("restore:failed", manifest.id, archiveFailure(cause, manifest, series.sink));
   }
   for (const stage of stages) await removeStage(stage, false);
   series.emit("restore:complete", { manifest });

@@ -1,4 +1,4 @@
-import { readArchive } from "./archive-stream.ts";
+import { archiveFailure, readArchive } from "./archive-stream.ts";
 import type { Entry } from "./entry.ts";
 import { BackypError } from "./errors.ts";
 import { type Progress, throttled } from "./events.ts";
@@ -61,7 +61,7 @@ export async function runVerify(series: SeriesContext, id: string, signal: Abort
       }
     }
   } catch (cause) {
-    throw series.failed("verify:failed", manifest.id, cause);
+    throw series.failed("verify:failed", manifest.id, archiveFailure(cause, manifest, series.sink));
   }
   series.emit("verify:complete", { manifest });
   return manifest;

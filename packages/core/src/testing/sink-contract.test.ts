@@ -32,6 +32,12 @@ async function failures(
   return cases.map(({ name }) => name).filter((_, index) => outcomes[index]?.status === "rejected");
 }
 
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = [];
+  for await (const item of items) list.push(item);
+  return list;
+}
+
 async function* untilError(body: Bytes): AsyncGenerator<Uint8Array, void, void> {
   try {
     yield* body;
@@ -353,7 +359,7 @@ const broken: [what: string, fails: string[], breakSink: (sink: Sink) => Partial
     [ORDER],
     (sink) => ({
       list: async function* (prefix, listOptions) {
-        const infos = await Array.fromAsync(sink.list(prefix, listOptions));
+        const infos = await all(sink.list(prefix, listOptions));
         yield* infos.sort((a, b) => a.key.localeCompare(b.key, "en", { numeric: false }));
       },
     }),
@@ -459,7 +465,7 @@ describe("sinkContract catches a sink that", { timeout: 20_000 }, () => {
         get: (key, getOptions) => sink.get(plain(key), getOptions),
         delete: (key, deleteOptions) => sink.delete(plain(key), deleteOptions),
         list: async function* (prefix, listOptions) {
-          const infos = await Array.fromAsync(sink.list("", listOptions));
+          const infos = await all(sink.list("", listOptions));
           const named = infos.map((info) => ({ ...info, key: Buffer.from(info.key.slice(1), "hex").toString() }));
           yield* named.filter(({ key }) => key.startsWith(prefix)).sort((a, b) => (a.key < b.key ? -1 : 1));
         },

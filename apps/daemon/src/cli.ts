@@ -1,0 +1,207 @@
+import { BackypError, isBackypError } from "@zk-backyp/core";
+import { ZooKeeperFileError } from "@zk-backyp/zookeeper-files";
+import { Command, CommanderError, Option } from "commander";
+import colors from "picocolors";
+import type { CommandContext } from "./command-context.ts";
+import { backup } from "./commands/backup.ts";
+import { inspect } from "./commands/inspect.ts";
+import { list } from "./commands/list.ts";
+import { restore } from "./commands/restore.ts";
+import { show } from "./commands/show.ts";
+import { verify } from "./commands/verify.ts";
+import { ExitCode, exitCodeOf } from "./exit-codes.ts";
+import { createLogger } from "./logger.ts";
+import { DEFAULT_PREFIX } from "./open-series.ts";
+import { version } from "./version.ts";
+
+/** Options that several commands have, as commander hands them over. */
+interface CommonFlags {
+  readonly json?: true;
+  readonly prefix?: string;
+  readonly config?: string;
+  readonly series?: string;
+}
+
+/** Where the program's text goes and what stops it; the process's own in `main`. */
+export interface CliSurroundings {
+  readonly signal: AbortSignal;
+  writeOut(text: string): void;
+  writeError(text: string): void;
+}
+
+/** Runs the command line `args` (without node and script) and returns the exit code. Never throws. */
+export async function runCli(args: readonly string[], surroundings: CliSurroundings): Promise<number> {
+  let exitCode: number = ExitCode.ok;
+  const program = createProgram(surroundings, async (json, run) => {
+    const context: CommandContext = {
+      signal: surroundings.signal,
+      logger: createLogger(),
+      json,
+      print: (text) => surroundings.writeOut(`${text}\n`),
+    };
+    try {
+      exitCode = await run(context);
+    } catch (error) {
+      exitCode = exitCodeOf(error);
+      report(error, context, surroundings);
+    }
+  });
+  try {
+    await program.parseAsync(args, { from: "user" });
+  } catch (error) {
+    // commander has said what is wrong already; --help and --version end this way too.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
+    throw error;
+  }
+  return exitCode;
+}
+
+function report(error: unknown, context: CommandContext, { writeError }: CliSurroundings): void {
+  const known = isBackypError(error) || error instanceof ZooKeeperFileError;
+  const { code, message } = known ? error : { code: "ERR_INTERNAL", message: String(error) };
+  context.logger.beforeLine();
+  if (context.json) context.print(JSON.stringify({ error: { code, message } }, null, 2));
+  writeError(`${colors.red("error")} ${code}: ${message}\n`);
+  // Not foreseen: where it came from is what whoever mends it needs.
+  if (!known && error instanceof Error) writeError(`${error.stack ?? ""}\n`);
+}
+
+type Run = (json: boolean, run: (context: CommandContext) => Promise<number>) => Promise<void>;
+
+function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Command {
+  const program = new Command("zk-backyp")
+    .description(
+      "Backups of Apache ZooKeeper that restore: taken from a running server, proven, kept in a directory or in S3.",
+    )
+    .version(version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print help")
+    .helpCommand("help [command]", "print help for a command")
+    .exitOverride()
+    .configureOutput({ writeOut, writeErr: writeError })
+    .showSuggestionAfterError()
+    .addHelpText("after", MAIN_EXAMPLES);
+
+  const command = (name: string, description: string, examples: string): Command =>
+    program
+      .command(name)
+      .description(description)
+      .option("--json", "print one JSON document to stdout")
+      .addHelpText("after", `\nExamples:\n${examples}`);
+  const ofSeries = (name: string, description: string, examples: string): Command =>
+    command(name, description, examples)
+      .option("--prefix <prefix>", `what the backups' ids begin with (default: that of the id, else ${DEFAULT_PREFIX})`)
+      .option(
+        "--config <file>",
+        "configuration file (default: zk-backyp.config.yaml, .json, .js or .ts in this directory)",
+      )
+      .option("--series <name>", "series of the configuration (default: the only one)");
+  const from = new Option(
+    "--from <sink>",
+    "where the backups are: a directory, file:..., or s3://bucket/prefix?endpoint=...",
+  );
+
+  ofSeries("backup", "back a ZooKeeper server up while it runs, and print the manifest", BACKUP_EXAMPLES)
+    .option("--data-dir <dir>", "the server's dataDir")
+    .option("--data-log-dir <dir>", "the server's dataLogDir, if it has its own")
+    .option("--zoo-cfg <file>", "the server's zoo.cfg: tells the directories and the port, and is kept with the backup")
+    .option(
+      "--server <host:port>",
+      "the server's client port: tells how far the logs must reach, and the directories if nothing else does",
+    )
+    .option("--to <sink>", "where to: a directory, file:..., or s3://bucket/prefix?endpoint=...&region=...")
+    .option("--compression <kind>", "gzip, gzip:1 to gzip:9, or none (default: gzip, level 5)")
+    .action((flags: CommonFlags & { to?: string; compression?: string } & Record<string, string | undefined>) =>
+      run(flags.json === true, (context) =>
+        backup({ ...flags, address: flags.to, source: sourceOptions(flags) }, context),
+      ),
+    );
+
+  ofSeries("list", "list the backups, oldest first", LIST_EXAMPLES)
+    .addOption(from)
+    .action((flags: CommonFlags & { from?: string }) =>
+      run(flags.json === true, (context) => list({ ...flags, address: flags.from }, context)),
+    );
+
+  ofSeries("show", "print everything that is known of one backup", SHOW_EXAMPLES)
+    .argument("<id>", "the backup's id, or latest")
+    .addOption(from)
+    .action((id: string, flags: CommonFlags & { from?: string }) =>
+      run(flags.json === true, (context) => show({ ...flags, id, address: flags.from }, context)),
+    );
+
+  ofSeries(
+    "verify",
+    "read a backup back and check every byte and what it means; exit code 3 on any damage",
+    VERIFY_EXAMPLES,
+  )
+    .argument("[id]", "the backup's id, or latest")
+    .option("--all", "every backup of the series")
+    .addOption(from)
+    .action((id: string | undefined, flags: CommonFlags & { from?: string; all?: true }) =>
+      run(flags.json === true, (context) =>
+        verify({ ...flags, id, all: flags.all === true, address: flags.from }, context),
+      ),
+    );
+
+  ofSeries(
+    "restore",
+    "write a backup into an empty directory, as a dataDir that a server can start with",
+    RESTORE_EXAMPLES,
+  )
+    .argument("<id>", "the backup's id, or latest")
+    .addOption(from)
+    .option("--to <dir>", "the dataDir to be: missing, or empty (myid may be there)")
+    .option("--data-log-dir <dir>", "the dataLogDir to be, if the server has its own")
+    .action((id: string, flags: CommonFlags & { from?: string; to?: string; dataLogDir?: string }) =>
+      run(flags.json === true, (context) => restore({ ...flags, id, address: flags.from }, context)),
+    );
+
+  command("inspect", "say what is in ZooKeeper's files and what a server would make of them", INSPECT_EXAMPLES)
+    .argument("<path...>", "data directories, version-2 directories, or single files, taken together")
+    .action((paths: string[], flags: CommonFlags) => run(flags.json === true, (context) => inspect(paths, context)));
+
+  return program;
+}
+
+/** The flags that are options of the ZooKeeper source. */
+function sourceOptions(flags: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  const names = ["dataDir", "dataLogDir", "zooCfg", "server"];
+  return Object.fromEntries(names.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name]]])));
+}
+
+const MAIN_EXAMPLES = `
+Examples:
+  zk-backyp backup --data-dir /var/lib/zookeeper --to /backups
+  zk-backyp list --from /backups
+  zk-backyp restore latest --from /backups --to /var/lib/zookeeper-restored
+
+Exit codes: 0 ok, 1 failed, 2 bad usage or configuration, 3 damage found, 4 no such backup, 5 busy, 130 aborted.
+S3 credentials come from the AWS SDK's usual places: environment, ~/.aws, instance role.
+`;
+
+const BACKUP_EXAMPLES = `  zk-backyp backup --data-dir /var/lib/zookeeper --to /backups
+  zk-backyp backup --data-dir /zk/data --data-log-dir /zk/log --to s3://backups/zk?region=eu-central-1
+  zk-backyp backup --zoo-cfg /etc/zookeeper/conf/zoo.cfg --to 's3://backups/zk?endpoint=https://s3.internal&pathStyle=true'
+  zk-backyp backup --server 127.0.0.1:2181 --to /backups --prefix kafka --json
+`;
+const LIST_EXAMPLES = `  zk-backyp list --from /backups
+  zk-backyp list --from s3://backups/zk --prefix kafka --json
+`;
+const SHOW_EXAMPLES = `  zk-backyp show latest --from /backups
+  zk-backyp show zookeeper-backup-20261122T101500123Z --from /backups --json
+`;
+const VERIFY_EXAMPLES = `  zk-backyp verify latest --from /backups
+  zk-backyp verify --all --from s3://backups/zk
+`;
+const RESTORE_EXAMPLES = `  zk-backyp restore latest --from /backups --to /var/lib/zookeeper
+  zk-backyp restore zookeeper-backup-20261122T101500123Z --from s3://backups/zk --to /zk/data --data-log-dir /zk/log
+`;
+const INSPECT_EXAMPLES = `  zk-backyp inspect /var/lib/zookeeper
+  zk-backyp inspect /zk/data /zk/log --json
+  zk-backyp inspect version-2/snapshot.3e4
+`;
+
+/** For `main`: what a signal turns into. */
+export function interrupted(name: string): BackypError {
+  return new BackypError("ERR_ABORTED", `stopped by ${name}; nothing was left behind`);
+}

@@ -1,0 +1,16 @@
+import type { CliLogger } from "./logger.ts";
+
+/** What every command is given. */
+export interface CommandContext {
+  readonly signal: AbortSignal;
+  readonly logger: CliLogger;
+  /** Whether stdout is to be one JSON document. */
+  readonly json: boolean;
+  /** Writes text and a newline to stdout. */
+  print(text: string): void;
+}
+
+/** Writes a value to stdout as the command's one JSON document. */
+export function printJson(context: CommandContext, value: unknown): void {
+  context.print(JSON.stringify(value, null, 2));
+}

@@ -1,0 +1,28 @@
+import colors from "picocolors";
+import { type CommandContext, printJson } from "../command-context.ts";
+import { describeManifest } from "../describe-manifest.ts";
+import { ExitCode } from "../exit-codes.ts";
+import { openSeriesFor, type SeriesFlags } from "../open-series.ts";
+import { drawProgress } from "../progress-bar.ts";
+import { takeRunLock } from "../run-lock.ts";
+import { formatFields } from "../table.ts";
+
+/** `backup`: takes one, and prints its manifest. */
+export async function backup(flags: SeriesFlags, context: CommandContext): Promise<number> {
+  await using opened = await openSeriesFor(flags, "--to", context.logger);
+  const { series, sink, prefix } = opened;
+  const lock = await takeRunLock(`${sink.location}/${prefix}`);
+  const stopDrawing = drawProgress(series, context.logger, !context.json);
+  try {
+    const manifest = await series.backup({ signal: context.signal });
+    stopDrawing();
+    if (context.json) printJson(context, manifest);
+    else if (manifest === null) context.print("nothing new since the last backup");
+    else
+      context.print(`${colors.green("✔")} ${manifest.id}\n${formatFields(describeManifest(manifest, sink.location))}`);
+    return ExitCode.ok;
+  } finally {
+    stopDrawing();
+    await lock.release();
+  }
+}

@@ -1,0 +1,52 @@
+import { BackypError } from "@zk-backyp/core";
+import colors from "picocolors";
+import { type CommandContext, printJson } from "../command-context.ts";
+import { ExitCode } from "../exit-codes.ts";
+import { formatBytes } from "../formats.ts";
+import { openSeriesFor, type SeriesFlags } from "../open-series.ts";
+import { drawProgress } from "../progress-bar.ts";
+import { formatFields } from "../table.ts";
+
+export interface RestoreFlags extends SeriesFlags {
+  readonly id: string;
+  readonly to?: string | undefined;
+  readonly dataLogDir?: string | undefined;
+}
+
+/** `restore`: writes a backup into empty directories. */
+export async function restore(flags: RestoreFlags, context: CommandContext): Promise<number> {
+  const { to, dataLogDir } = flags;
+  if (to === undefined) {
+    throw new BackypError("ERR_CONFIG_INVALID", "where to? Give --to, the dataDir to restore into");
+  }
+  await using opened = await openSeriesFor(flags, "--from", context.logger);
+  const { series } = opened;
+  const stopDrawing = drawProgress(series, context.logger, !context.json);
+  try {
+    const targets = dataLogDir === undefined ? { main: to } : { main: to, log: dataLogDir };
+    const manifest = await series.restore(flags.id, targets, { signal: context.signal });
+    stopDrawing();
+    if (context.json) {
+      printJson(context, {
+        id: manifest.id,
+        to,
+        dataLogDir: dataLogDir ?? null,
+        range: manifest.range,
+        contents: manifest.contents,
+      });
+      return ExitCode.ok;
+    }
+    const restored = manifest.entries.reduce((sum, entry) => sum + entry.size, 0);
+    const fields: (readonly [string, string])[] = [["into", to]];
+    if (dataLogDir !== undefined) fields.push(["logs into", dataLogDir]);
+    fields.push(["size", formatBytes(restored)], ["up to", manifest.range.upTo]);
+    context.print(
+      `${colors.green("✔")} ${manifest.id} restored\n${formatFields(fields)}\n\n` +
+        "Give the files to ZooKeeper's user (chown -R), then start the server with these as dataDir and dataLogDir.\n" +
+        "An ensemble: stop all members first, restore the same backup on every one of them, then start them.",
+    );
+    return ExitCode.ok;
+  } finally {
+    stopDrawing();
+  }
+}

@@ -1,0 +1,58 @@
+import { BackypError, isBackypError, type Series } from "@zk-backyp/core";
+import colors from "picocolors";
+import { type CommandContext, printJson } from "../command-context.ts";
+import { ExitCode, exitCodeOf } from "../exit-codes.ts";
+import { openSeriesFor, type SeriesFlags } from "../open-series.ts";
+import { drawProgress } from "../progress-bar.ts";
+
+type Result =
+  | { readonly id: string; readonly ok: true }
+  | { readonly id: string; readonly ok: false; readonly error: { readonly code: string; readonly message: string } };
+
+/** `verify`: reads one backup, or all of them, back and checks everything. Returns the exit code: 3 on any damage. */
+export async function verify(flags: SeriesFlags & { readonly all: boolean }, context: CommandContext): Promise<number> {
+  if (flags.all === (flags.id !== undefined)) {
+    throw new BackypError("ERR_CONFIG_INVALID", "say which backup to verify: an id, latest, or --all");
+  }
+  await using opened = await openSeriesFor(flags, "--from", context.logger);
+  const { series } = opened;
+  const stopDrawing = drawProgress(series, context.logger, !context.json);
+  const results: Result[] = [];
+  let exitCode: number = ExitCode.ok;
+  try {
+    const ids = flags.id === undefined ? await series.catalog.ids({ signal: context.signal }) : [flags.id];
+    for (const id of ids) {
+      const { result, code } = await verifyOne(series, id, context.signal);
+      // Damage outranks whatever else went wrong.
+      if (exitCode !== ExitCode.damage && code !== ExitCode.ok) exitCode = code;
+      if (code === ExitCode.damage) exitCode = code;
+      results.push(result);
+      stopDrawing();
+      if (!context.json) context.print(line(result));
+    }
+  } finally {
+    stopDrawing();
+  }
+  if (context.json) printJson(context, results);
+  else if (results.length === 0) context.print("there are no backups to verify");
+  return exitCode;
+}
+
+async function verifyOne(series: Series, id: string, signal: AbortSignal): Promise<{ result: Result; code: number }> {
+  try {
+    const manifest = await series.verify(id, { signal });
+    return { result: { id: manifest.id, ok: true }, code: ExitCode.ok };
+  } catch (error) {
+    // What concerns one backup is a result; what concerns the run (no network, no such backup) ends it.
+    const code = exitCodeOf(error);
+    const ofThisBackup = code === ExitCode.damage || isBackypError(error, "ERR_MANIFEST_UNSUPPORTED");
+    if (!ofThisBackup || !isBackypError(error)) throw error;
+    return { result: { id, ok: false, error: { code: error.code, message: error.message } }, code };
+  }
+}
+
+function line(result: Result): string {
+  return result.ok
+    ? `${colors.green("✔")} ${result.id}  every byte read back, checked and understood`
+    : `${colors.red("✘")} ${result.id}  ${result.error.message}`;
+}

@@ -1,0 +1,98 @@
+import { dirname, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { BackypError, isBackypError, parseWith } from "@zk-backyp/core";
+import { cosmiconfig } from "cosmiconfig";
+import { z } from "zod";
+
+/** A plugin's place in a configuration: its name, and beside it its options. */
+export interface PluginConfig {
+  readonly use: string;
+  readonly [option: string]: unknown;
+}
+
+/** One series of a configuration: a source, a sink, and how they are joined. */
+export interface SeriesConfig {
+  readonly source: PluginConfig;
+  readonly sink: PluginConfig;
+  /** What ids and keys begin with. Default: the series' name. */
+  readonly prefix?: string | undefined;
+  /** Default: gzip at level 5. */
+  readonly compression?: "gzip" | "none" | { readonly gzip: { readonly level: number } } | undefined;
+}
+
+const plugin = z.looseObject({ use: z.string().min(1) });
+
+const seriesSchema: z.ZodType<SeriesConfig> = z.strictObject({
+  source: plugin,
+  sink: plugin,
+  prefix: z.string().optional(),
+  compression: z
+    .union([z.enum(["gzip", "none"]), z.strictObject({ gzip: z.strictObject({ level: z.int().min(1).max(9) }) })])
+    .optional(),
+});
+
+const configSchema: z.ZodType<{ readonly series: Readonly<Record<string, SeriesConfig>> }> = z.strictObject({
+  series: z.record(z.string().min(1), seriesSchema),
+});
+
+/** A configuration that was read and checked. */
+export interface Config {
+  readonly path: string;
+  /** Relative paths in it, and its plugins, are looked for from here. */
+  readonly folder: string;
+  readonly series: Readonly<Record<string, SeriesConfig>>;
+}
+
+const NAMES = ["yaml", "yml", "json", "js", "mjs", "ts"].map((ending) => `zk-backyp.config.${ending}`);
+
+/** Node itself takes the types out of a `.ts` file; the loader that cosmiconfig has wants the compiler. */
+const importModule = async (path: string): Promise<unknown> =>
+  ((await import(pathToFileURL(path).href)) as { default?: unknown }).default;
+
+/**
+ * Reads the configuration: the file at `path`, or the first of `zk-backyp.config.{yaml,yml,json,js,mjs,ts}` in the
+ * working directory. Null if no path is given and there is none.
+ *
+ * @throws BackypError `ERR_CONFIG_INVALID`, naming every wrong field
+ */
+export async function readConfig(path: string | undefined): Promise<Config | null> {
+  const explorer = cosmiconfig("zk-backyp", {
+    searchPlaces: NAMES,
+    loaders: { ".js": importModule, ".mjs": importModule, ".ts": importModule },
+  });
+  const found = await readWith(path, () => (path === undefined ? explorer.search() : explorer.load(resolve(path))));
+  if (found === null) return null;
+  const { series } = parseWith(configSchema, found.config ?? null, `the configuration ${found.filepath}`);
+  return { path: found.filepath, folder: dirname(found.filepath), series };
+}
+
+async function readWith<Result>(path: string | undefined, read: () => Promise<Result>): Promise<Result> {
+  try {
+    return await read();
+  } catch (cause) {
+    if (isBackypError(cause)) throw cause;
+    throw new BackypError(
+      "ERR_CONFIG_INVALID",
+      `cannot read the configuration${path === undefined ? "" : ` ${path}`}: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}
+
+/**
+ * The series called `name`, or the only one there is.
+ *
+ * @throws BackypError `ERR_CONFIG_INVALID`
+ */
+export function seriesOf(config: Config, name: string | undefined): { name: string; series: SeriesConfig } {
+  const names = Object.keys(config.series);
+  const chosen = name ?? (names.length === 1 ? names[0] : undefined);
+  const series = chosen === undefined ? undefined : config.series[chosen];
+  if (chosen !== undefined && series !== undefined) return { name: chosen, series };
+  throw new BackypError(
+    "ERR_CONFIG_INVALID",
+    chosen === undefined
+      ? `${config.path} has ${names.length} series (${names.join(", ")}): say which with --series`
+      : `${config.path} has no series ${JSON.stringify(chosen)}; there are: ${names.join(", ")}`,
+  );
+}

@@ -1,0 +1,33 @@
+import type { JsonValue, Manifest } from "@zk-backyp/core";
+import { formatBytes, formatDuration, formatTime } from "./formats.ts";
+
+/** What a person wants to know of a backup, as labels and values. */
+export function describeManifest(manifest: Manifest, location: string): (readonly [string, string])[] {
+  const plainBytes = manifest.entries.reduce((sum, entry) => sum + entry.size, 0);
+  const tookMs = Date.parse(manifest.finishedAt) - Date.parse(manifest.startedAt);
+  const fields: (readonly [string, string])[] = [
+    ["taken", `${formatTime(manifest.startedAt)} UTC, in ${formatDuration(tookMs)}`],
+    ["archive", `${location}/${manifest.archive.key}`],
+    ["size", `${formatBytes(manifest.archive.size)} (${formatBytes(plainBytes)} in ${manifest.entries.length} files)`],
+    ["up to", manifest.range.upTo],
+  ];
+  if (manifest.times !== null) {
+    fields.push(["changes", `${formatTime(manifest.times.from)} to ${formatTime(manifest.times.upTo)} UTC`]);
+  }
+  fields.push(...described(manifest.contents), ...described(manifest.facts));
+  fields.push(["verified", manifest.verified ? "every byte, on its way into the archive" : "no"]);
+  for (const problem of manifest.problems) fields.push([problem.severity, problem.message]);
+  return fields;
+}
+
+/** The plain values of an object, one line each; what is nested is left to `--json`. */
+function described(object: { readonly [key: string]: JsonValue }): (readonly [string, string])[] {
+  return Object.entries(object).flatMap(([label, value]) => {
+    if (value === null) return [];
+    if (typeof value !== "object") return [[label, String(value)] as const];
+    const inner = Object.entries(value as { readonly [key: string]: JsonValue })
+      .filter(([, part]) => part !== null && typeof part !== "object")
+      .map(([name, part]) => `${name} ${part}`);
+    return inner.length === 0 ? [] : [[label, inner.join(", ")] as const];
+  });
+}

@@ -1,0 +1,31 @@
+import { type ErrorCode, isBackypError } from "@zk-backyp/core";
+
+/** What the process says by its exit code. Documented, and only ever added to. */
+export const ExitCode = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  damage: 3,
+  noSuchBackup: 4,
+  busy: 5,
+  aborted: 130,
+} as const;
+
+const byErrorCode: Partial<Record<ErrorCode, number>> = {
+  ERR_ABORTED: ExitCode.aborted,
+  ERR_BUSY: ExitCode.busy,
+  ERR_CONFIG_INVALID: ExitCode.usage,
+  ERR_PLUGIN_NOT_FOUND: ExitCode.usage,
+  ERR_PLUGIN_INVALID: ExitCode.usage,
+  ERR_TARGET_NOT_EMPTY: ExitCode.usage,
+  ERR_BACKUP_NOT_FOUND: ExitCode.noSuchBackup,
+  ERR_SOURCE_DAMAGED: ExitCode.damage,
+  ERR_ARCHIVE_CORRUPT: ExitCode.damage,
+  ERR_CHECKSUM_MISMATCH: ExitCode.damage,
+  ERR_MANIFEST_INVALID: ExitCode.damage,
+};
+
+/** The exit code that an error ends the process with: 1 for what has none of its own. */
+export function exitCodeOf(error: unknown): number {
+  return (isBackypError(error) ? byErrorCode[error.code] : undefined) ?? ExitCode.failed;
+}

@@ -1,0 +1,20 @@
+import type { Logger } from "@zk-backyp/core";
+
+/** Says warnings on stderr, a line each, above a progress bar if one is drawn. */
+export interface CliLogger extends Logger {
+  /** Called before a line is written, to make room for it. */
+  beforeLine: () => void;
+}
+
+export function createLogger(): CliLogger {
+  const logger: CliLogger = {
+    beforeLine() {},
+    debug() {},
+    info() {},
+    warn(_fields, message) {
+      logger.beforeLine();
+      process.stderr.write(`warning: ${message}\n`);
+    },
+  };
+  return logger;
+}

@@ -1,0 +1,139 @@
+import {
+  BackypError,
+  type Codec,
+  gzip,
+  openSeries,
+  prefixOfBackupId,
+  type Series,
+  type Sink,
+  type Source,
+} from "@zk-backyp/core";
+import { type Config, readConfig, type SeriesConfig, seriesOf } from "./config.ts";
+import { loadPlugin } from "./load-plugin.ts";
+import type { CliLogger } from "./logger.ts";
+import { withSecrets } from "./secrets.ts";
+import { openSinkAt } from "./sink-address.ts";
+import { version } from "./version.ts";
+
+/** What ids and keys begin with when nobody says otherwise: what the origin's operators know. */
+export const DEFAULT_PREFIX = "zookeeper-backup";
+
+/** Where a command finds its series: an address on the command line, or a series of a configuration file. */
+export interface SeriesFlags {
+  /** `--to` or `--from`. */
+  readonly address?: string | undefined;
+  readonly prefix?: string | undefined;
+  readonly config?: string | undefined;
+  readonly series?: string | undefined;
+  readonly compression?: string | undefined;
+  /** The source's options from the command line, where any were given. */
+  readonly source?: Readonly<Record<string, string>> | undefined;
+  /** The backup that is asked for; its prefix is used when none is given. */
+  readonly id?: string | undefined;
+}
+
+/** A series that is ready to use, and everything that has to be closed after it. */
+export interface OpenedSeries extends AsyncDisposable {
+  readonly series: Series;
+  readonly sink: Sink;
+  readonly prefix: string;
+}
+
+/**
+ * Opens the series that the flags name.
+ *
+ * @param flagName what the address is called on this command, for messages: `--to`
+ * @throws BackypError `ERR_CONFIG_INVALID`, `ERR_PLUGIN_NOT_FOUND`, `ERR_PLUGIN_INVALID`
+ */
+export async function openSeriesFor(flags: SeriesFlags, flagName: string, logger: CliLogger): Promise<OpenedSeries> {
+  const configured = await configuredSeries(flags, flagName);
+  const sink =
+    configured === null
+      ? await openSinkAt(flags.address ?? "", logger)
+      : await openPlugin("sink", configured.series.sink, configured, logger);
+  let source: Source | undefined;
+  try {
+    source =
+      configured === null
+        ? await openSource("zookeeper", flags.source ?? {}, process.cwd(), logger)
+        : await openPlugin("source", { ...configured.series.source, ...flags.source }, configured, logger);
+    const prefix = flags.prefix ?? configured?.series.prefix ?? configured?.name ?? prefixFromId(flags.id);
+    const codecs = codecsFor(flags.compression ?? configured?.series.compression ?? "gzip");
+    const tool = { name: "zk-backyp", version };
+    const series = openSeries({ prefix, source, sink, codecs, logger, tool });
+    const close = async (): Promise<void> => {
+      await source?.close();
+      await sink.close();
+    };
+    return { series, sink, prefix, [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await source?.close();
+    await sink.close();
+    throw error;
+  }
+}
+
+interface Configured {
+  readonly name: string;
+  readonly series: SeriesConfig;
+  readonly config: Config;
+}
+
+/** Null when the command line says it all. */
+async function configuredSeries(flags: SeriesFlags, flagName: string): Promise<Configured | null> {
+  if (flags.address !== undefined) {
+    if (flags.config === undefined && flags.series === undefined) return null;
+    throw new BackypError("ERR_CONFIG_INVALID", `give ${flagName}, or a series of a configuration file, but not both`);
+  }
+  const config = await readConfig(flags.config);
+  if (config === null) {
+    throw new BackypError(
+      "ERR_CONFIG_INVALID",
+      `where are the backups? Give ${flagName} (a directory or s3://bucket/prefix), or a configuration file with --config`,
+    );
+  }
+  return { ...seriesOf(config, flags.series), config };
+}
+
+function prefixFromId(id: string | undefined): string {
+  return (id === undefined ? null : prefixOfBackupId(id)) ?? DEFAULT_PREFIX;
+}
+
+async function openPlugin<Kind extends "source" | "sink">(
+  kind: Kind,
+  { use, ...options }: { readonly use: string; readonly [option: string]: unknown },
+  { name, config }: Configured,
+  logger: CliLogger,
+): Promise<Kind extends "sink" ? Sink : Source>;
+async function openPlugin(
+  kind: "source" | "sink",
+  { use, ...options }: { readonly use: string; readonly [option: string]: unknown },
+  { name, config }: Configured,
+  logger: CliLogger,
+): Promise<Sink | Source> {
+  const plugin = await loadPlugin(kind, use, config.folder);
+  const raw = withSecrets(options, config.folder, `series.${name}.${kind}`);
+  return plugin.create(plugin.parseOptions(raw), { logger });
+}
+
+async function openSource(
+  use: string,
+  options: Readonly<Record<string, string>>,
+  folder: string,
+  logger: CliLogger,
+): Promise<Source> {
+  const plugin = await loadPlugin("source", use, folder);
+  return plugin.create(plugin.parseOptions(options), { logger });
+}
+
+function codecsFor(compression: string | { readonly gzip: { readonly level: number } }): Codec[] {
+  if (compression === "none") return [];
+  if (typeof compression === "object") return [gzip(compression.gzip)];
+  if (compression === "gzip") return [gzip()];
+  const level = /^gzip:(\d+)$/.exec(compression)?.[1];
+  if (level !== undefined) return [gzip({ level: Number(level) })];
+  throw new BackypError(
+    "ERR_CONFIG_INVALID",
+    `${JSON.stringify(compression)} is no compression: use gzip, gzip:1 to gzip:9, or none`,
+  );
+}

@@ -1,0 +1,39 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { BackypError } from "@zk-backyp/core";
+
+/**
+ * Puts secrets in place: wherever a configuration says `{ env: NAME }` or `{ file: PATH }`, that variable's value or
+ * that file's content (without the newline at its end) is used. Paths are relative to `folder`.
+ *
+ * @throws BackypError `ERR_CONFIG_INVALID` when a variable is not set or a file cannot be read
+ */
+export function withSecrets(value: unknown, folder: string, where: string): unknown {
+  if (Array.isArray(value)) return value.map((inner, index) => withSecrets(inner, folder, `${where}[${index}]`));
+  if (value === null || typeof value !== "object") return value;
+  const keys = Object.keys(value);
+  const [name] = Object.values(value) as unknown[];
+  if (keys.length === 1 && typeof name === "string") {
+    if (keys[0] === "env") return fromEnvironment(name, where);
+    if (keys[0] === "file") return fromFile(resolve(folder, name), where);
+  }
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [key, withSecrets(inner, folder, `${where}.${key}`)]),
+  );
+}
+
+function fromEnvironment(name: string, where: string): string {
+  const value = process.env[name];
+  if (value !== undefined && value !== "") return value;
+  throw new BackypError("ERR_CONFIG_INVALID", `${where}: the environment variable ${name} is not set`);
+}
+
+function fromFile(path: string, where: string): string {
+  try {
+    return readFileSync(path, "utf8").replace(/\r?\n$/, "");
+  } catch (cause) {
+    throw new BackypError("ERR_CONFIG_INVALID", `${where}: cannot read ${path}: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}

@@ -1,0 +1,44 @@
+import { resolve } from "node:path";
+import { BackypError, type Sink } from "@zk-backyp/core";
+import { loadPlugin } from "./load-plugin.ts";
+import type { CliLogger } from "./logger.ts";
+
+/**
+ * Opens the sink that `--to` or `--from` names: a path, `file:...`, or the URL of a sink plugin, whose scheme is the
+ * plugin's name (`s3://bucket/prefix?endpoint=...`).
+ *
+ * @throws BackypError `ERR_CONFIG_INVALID`, `ERR_PLUGIN_NOT_FOUND`
+ */
+export async function openSinkAt(address: string, logger: CliLogger): Promise<Sink> {
+  const url = parseUrl(address);
+  if (url === null) {
+    const plugin = await loadPlugin("sink", "fs", process.cwd());
+    return plugin.create(plugin.parseOptions({ path: resolve(address) }), { logger });
+  }
+  const scheme = url.protocol.slice(0, -1);
+  const plugin = await loadPlugin("sink", scheme === "file" ? "fs" : scheme, process.cwd());
+  if (plugin.optionsFromUrl === undefined) {
+    throw new BackypError(
+      "ERR_CONFIG_INVALID",
+      `the sink ${plugin.name} cannot be given as an address; use a configuration file`,
+    );
+  }
+  return plugin.create(plugin.parseOptions(plugin.optionsFromUrl(url)), { logger });
+}
+
+/** Null for what is a path. One letter before the colon is not a scheme. */
+function parseUrl(address: string): URL | null {
+  if (!/^[a-z][a-z0-9+-]+:/i.test(address)) return null;
+  try {
+    return new URL(address);
+  } catch (cause) {
+    throw new BackypError("ERR_CONFIG_INVALID", `${JSON.stringify(redacted(address))} is not an address of a sink`, {
+      cause,
+    });
+  }
+}
+
+/** An address without the user and password that somebody may have put into it. */
+function redacted(address: string): string {
+  return address.replace(/\/\/[^/@]*@/, "//***@");
+}

@@ -1,0 +1,35 @@
+import { defineSource, type Source, type SourcePlugin } from "@zk-backyp/core";
+import { captureHot, type PassedOver } from "./capture.ts";
+import { parseOptions, type ZooKeeperSourceOptions } from "./options.ts";
+import { restoreFiles } from "./restore.ts";
+import { createVerifier } from "./verifier.ts";
+
+export type { ZooKeeperSourceOptions } from "./options.ts";
+
+/**
+ * A ZooKeeper server's data as a source of backups. The server keeps running.
+ *
+ * Restores know the roles `main` (the `dataDir` to be) and `log` (the `dataLogDir`, where it is to be another).
+ * Without options it can verify and restore, but not capture.
+ */
+export function createZooKeeperSource(options: ZooKeeperSourceOptions = {}): Source {
+  const checked = parseOptions(options);
+  const passedOver: PassedOver = new Map();
+  return {
+    name: "zookeeper",
+    restoreRoles: ["log"],
+    restoreKeeps: ["myid", "lost+found"],
+    capture: (_request, context) => captureHot(checked, passedOver, context),
+    verifier: createVerifier,
+    restore: restoreFiles,
+    async close() {},
+  };
+}
+
+const zookeeper: SourcePlugin<ZooKeeperSourceOptions> = defineSource({
+  name: "zookeeper",
+  parseOptions,
+  create: async (options) => createZooKeeperSource(options),
+});
+
+export default zookeeper;
