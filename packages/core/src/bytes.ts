@@ -21,16 +21,18 @@ export const CHUNK_BYTES: number = 1024 * 1024;
 export async function* abortable(body: Bytes, signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
   if (signal.aborted) throw abortError(signal);
   const iterator = body[Symbol.asyncIterator]();
-  let onAbort: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(abortError(signal));
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
-  aborted.catch(() => {});
+  let abortPull = (_error: Error): void => {};
+  const onAbort = (): void => abortPull(abortError(signal));
+  signal.addEventListener("abort", onAbort, { once: true });
   let finished = false;
   try {
     while (true) {
-      const result = await Promise.race([iterator.next(), aborted]);
+      // Not Promise.race with one promise for the abort: that would hold on to every chunk until the end.
+      const result = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+        abortPull = reject;
+        if (signal.aborted) reject(abortError(signal));
+        else iterator.next().then(resolve, reject);
+      });
       if (result.done === true) {
         finished = true;
         return;
@@ -38,7 +40,7 @@ export async function* abortable(body: Bytes, signal: AbortSignal): AsyncGenerat
       yield result.value;
     }
   } finally {
-    if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
+    signal.removeEventListener("abort", onAbort);
     if (!finished) {
       const closing = iterator.return?.();
       // A producer stuck in next() answers return() only after it: waiting here would undo the abort.

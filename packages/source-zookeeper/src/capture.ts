@@ -386,7 +386,11 @@ class HotCapture implements Capture {
   /** What keeps these logs from being archived, and how to say so if it stays that way. Null when all is there. */
   #whatIsMissing(walked: readonly WalkedLog[]): { giveUp(): never } | null {
     const { chosen, status, location } = this.#parts;
-    const logs = walked.map(({ log, summary }): CheckedLog => ({ file: log.file, zxid: log.zxid, summary }));
+    const logs = walked.map(({ log, summary }): CheckedLog => {
+      // The unfinished record at its end, whatever a server would say to it, is not archived.
+      const problems = summary.end === "torn" ? [] : summary.problems;
+      return { file: log.file, zxid: log.zxid, summary: { ...summary, problems } };
+    });
     const { recoverable, problems } = planRecovery(this.#verifier.snapshots, logs);
     const serious = problems.filter(({ severity }) => severity !== "info");
     if (recoverable === null || serious.length > 0) {

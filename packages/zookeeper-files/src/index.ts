@@ -1,0 +1,31 @@
+export { ADLER32_START, adler32 } from "./adler32.ts";
+export { type DataFile, type DataFiles, findDataFiles, type ServerFile } from "./directory.ts";
+export { type FileErrorCode, ZooKeeperFileError } from "./file-error.ts";
+export { type Compression, type FileName, logsFor, parseFileName } from "./file-names.ts";
+export { type InspectedLog, type InspectedSnapshot, type InspectReport, inspect } from "./inspect.ts";
+export {
+  createLogChecker,
+  DEFAULT_MAX_RECORD_BYTES,
+  type LogChecker,
+  type LogCheckOptions,
+  type LogRecord,
+} from "./log-checker.ts";
+export type { LogFeatures, LogSummary, ZxidRun } from "./log-summary.ts";
+export type { FileProblem, Problem, Severity } from "./problem.ts";
+export {
+  type CheckedLog,
+  type CheckedSnapshot,
+  type PlanOptions,
+  planRecovery,
+  type Recoverable,
+  type RecoveryPlan,
+} from "./recovery.ts";
+export {
+  checkSnapshot,
+  createSnapshotChecker,
+  type SnapshotChecker,
+  type SnapshotCheckOptions,
+} from "./snapshot-checker.ts";
+export { DEFAULT_MAX_FIELD_BYTES } from "./snapshot-parser.ts";
+export type { SnapshotDigest, SnapshotSummary } from "./snapshot-summary.ts";
+export { counterOf, epochOf, formatZxid, isNextZxid } from "./zxid.ts";
