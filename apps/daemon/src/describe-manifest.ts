@@ -8,7 +8,10 @@ export function describeManifest(manifest: Manifest, location: string): (readonl
   const fields: (readonly [string, string])[] = [
     ["taken", `${formatTime(manifest.startedAt)} UTC, in ${formatDuration(tookMs)}`],
     ["archive", `${location}/${manifest.archive.key}`],
-    ["size", `${formatBytes(manifest.archive.size)} (${formatBytes(plainBytes)} in ${manifest.entries.length} files)`],
+    [
+      "size",
+      `${formatBytes(manifest.archive.size)} (${formatBytes(plainBytes)} in ${manifest.entries.length} ${manifest.entries.length === 1 ? "file" : "files"})`,
+    ],
     ["up to", manifest.range.upTo],
   ];
   if (manifest.times !== null) {

@@ -281,9 +281,14 @@ describe("what goes wrong has a message and an exit code:", () => {
       { uid: 65534 },
     );
     await chmod(join(fixture.dataDir, "version-2/snapshot.3e4"), 0o644);
-    await expectFailure(["backup", "--data-dir", fixture.dataDir, "--to", sink], 1, /ERR_SINK_DENIED.*this user may not/, {
-      uid: 65534,
-    });
+    await expectFailure(
+      ["backup", "--data-dir", fixture.dataDir, "--to", sink],
+      1,
+      /ERR_SINK_DENIED.*this user may not/,
+      {
+        uid: 65534,
+      },
+    );
     await backUp();
     execFileSync("chmod", ["-R", "a+rX", sink]);
     await expectFailure(

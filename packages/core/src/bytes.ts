@@ -73,29 +73,37 @@ export function measured(body: Bytes, onBytes?: (bytes: number) => void): { body
   return { body: pass(), measure };
 }
 
-/** Regroups `body` into chunks of exactly `size` bytes; only the last one may be shorter. */
-export async function* rechunk(body: Bytes, size: number = CHUNK_BYTES): AsyncGenerator<Uint8Array, void, void> {
-  let block = Buffer.allocUnsafe(size);
+/**
+ * Regroups `body` into chunks of exactly `size` bytes; only the last one may be shorter.
+ *
+ * @param allocate makes the buffer of a chunk. Given one, every chunk is in such a buffer, which the caller may use
+ *   again; without, a chunk that has the right size already is passed on as it is.
+ */
+export async function* rechunk(
+  body: Bytes,
+  size: number = CHUNK_BYTES,
+  allocate?: (size: number) => Buffer,
+): AsyncGenerator<Uint8Array, void, void> {
+  let block: Buffer | undefined;
   let filled = 0;
   for await (const chunk of body) {
-    let offset = 0;
-    if (filled === 0 && chunk.byteLength === size) {
+    if (filled === 0 && chunk.byteLength === size && allocate === undefined) {
       yield chunk;
       continue;
     }
-    while (offset < chunk.byteLength) {
-      const take = Math.min(size - filled, chunk.byteLength - offset);
-      block.set(chunk.subarray(offset, offset + take), filled);
-      filled += take;
-      offset += take;
-      if (filled === size) {
-        yield block;
-        block = Buffer.allocUnsafe(size);
-        filled = 0;
-      }
+    for (let offset = 0; offset < chunk.byteLength; ) {
+      block ??= allocate?.(size) ?? Buffer.allocUnsafe(size);
+      const piece = chunk.subarray(offset, offset + size - filled);
+      block.set(piece, filled);
+      filled += piece.byteLength;
+      offset += piece.byteLength;
+      if (filled < size) continue;
+      yield block;
+      block = undefined;
+      filled = 0;
     }
   }
-  if (filled > 0) yield block.subarray(0, filled);
+  if (block !== undefined) yield block.subarray(0, filled);
 }
 
 /** Reads `body` whole into memory; for small things such as manifests. Fails when it is over `limitBytes`. */

@@ -30,18 +30,14 @@ export function gzip({ level = 5 }: GzipOptions = {}): Codec {
   if (!Number.isInteger(level) || level < 1 || level > 9) {
     throw new BackypError("ERR_CONFIG_INVALID", `gzip level ${level} is not a whole number from 1 to 9`);
   }
-  const compress = (block: Uint8Array, dictionary: Uint8Array | undefined): Promise<Buffer> => {
-    const compressed = deflateBlock(block, {
+  const compress = (block: Uint8Array, dictionary: Uint8Array | undefined): Promise<Buffer> =>
+    deflateBlock(block, {
       level,
       finishFlush: constants.Z_SYNC_FLUSH,
-      // Room for incompressible input, so that zlib returns each block in one piece.
-      chunkSize: block.byteLength + Math.ceil(block.byteLength / 256) + 1024,
+      // zlib takes this much memory for each block's output, and more only for what hardly compresses.
+      chunkSize: CHUNK_BYTES / 2,
       ...(dictionary === undefined ? {} : { dictionary }),
     });
-    // A consumer that stops early never looks at the blocks that are still in work.
-    compressed.catch(() => {});
-    return compressed;
-  };
 
   return {
     id: "gzip",
@@ -52,13 +48,20 @@ export function gzip({ level = 5 }: GzipOptions = {}): Codec {
       let checksum = 0;
       let size = 0;
       let dictionary: Uint8Array | undefined;
+      // Blocks that are done with are filled again: left to the garbage collector, many more would lie around.
+      const free: Buffer[] = [];
       yield HEADER;
-      for await (const block of rechunk(body)) {
+      for await (const block of rechunk(body, CHUNK_BYTES, (bytes) => free.pop() ?? Buffer.allocUnsafeSlow(bytes))) {
         if (signal.aborted) throw abortError(signal);
         checksum = crc32(block, checksum);
         size += block.byteLength;
-        inFlight.push(compress(block, dictionary));
-        dictionary = block.subarray(-WINDOW_BYTES);
+        const compressed = compress(block, dictionary).finally(() => {
+          if (block.byteLength === CHUNK_BYTES) free.push(block as Buffer);
+        });
+        // A consumer that stops early never looks at the blocks that are still in work.
+        compressed.catch(() => {});
+        inFlight.push(compressed);
+        dictionary = Buffer.from(block.subarray(-WINDOW_BYTES));
         if (inFlight.length >= BLOCKS_IN_FLIGHT) yield* first(inFlight);
       }
       while (inFlight.length > 0) yield* first(inFlight);

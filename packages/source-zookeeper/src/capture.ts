@@ -415,7 +415,11 @@ class HotCapture implements Capture {
     const uncovered = serious.find(({ code }) => code === "SNAPSHOT_NOT_COVERED");
     // An older snapshot may be whole where this one is not.
     if (snapshot !== null && uncovered !== undefined) this.#passOver(snapshot, uncovered.message);
-    throw unrestorable(problems, `the files in ${this.#parts.location.dataDir}`);
+    throw unrestorable(
+      problems,
+      `the files in ${this.#parts.location.dataDir}`,
+      ". A server that still runs holds everything in memory: do not restart it; back up another member, or make this one write a new snapshot",
+    );
   }
 }
 

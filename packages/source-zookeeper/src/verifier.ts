@@ -98,12 +98,16 @@ export function createVerifier(): ZooKeeperVerifier {
 }
 
 /** The error for a set of files that would not restore without loss; it lists what is wrong with them. */
-export function unrestorable(problems: readonly Problem[], what: string): BackypError {
+export function unrestorable(problems: readonly Problem[], what: string, remedy = ""): BackypError {
   const serious = problems.filter(({ severity }) => severity !== "info");
   const reasons = serious.map(({ file, message }) => (file === null ? message : `${file}: ${message}`));
-  return new BackypError("ERR_SOURCE_DAMAGED", `${what} would not restore without loss: ${reasons.join("; ")}`, {
-    details: { problems: serious },
-  });
+  return new BackypError(
+    "ERR_SOURCE_DAMAGED",
+    `${what} would not restore without loss: ${reasons.join("; ")}${remedy}`,
+    {
+      details: { problems: serious },
+    },
+  );
 }
 
 function damagedSnapshot(file: string, error: ZooKeeperFileError): BackypError {

@@ -7,6 +7,7 @@ import { request as httpsRequest } from "node:https";
 import { delimiter, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { Client } from "minio";
 import { freePorts } from "./free-port.ts";
 import { spawnTethered, type TetheredProcess } from "./tethered-process.ts";
 
@@ -40,6 +41,12 @@ export interface CephRgw extends CephRgwUser {
   readonly port: number;
   /** Adds an S3 user, who has no buckets and no rights on those of others. `maxBytes` sets a quota on all it stores. */
   createUser(name: string, options?: { readonly maxBytes?: number }): Promise<CephRgwUser>;
+  /** Makes a bucket of the first user. */
+  createBucket(name: string): Promise<void>;
+  /** Keys of all objects in a bucket, in order. */
+  objects(bucket: string): Promise<string[]>;
+  /** Keys of uploads by parts that were begun and neither completed nor aborted. */
+  unfinishedUploads(bucket: string): Promise<string[]>;
   /** Ends all processes; resolves when they are gone. The objects are lost: they were in memory. */
   stop(): Promise<void>;
 }
@@ -128,7 +135,29 @@ async function start(options: CephRgwOptions): Promise<CephRgw> {
     const gateway = launch("rgw", "radosgw", ["-n", "client.rgw"]);
     const user = await createUser("tester");
     await untilAnswering(endpoint, gateway, timeoutMs);
-    return { endpoint, port, ...user, createUser, stop };
+    const client = new Client({
+      endPoint: "127.0.0.1",
+      port,
+      useSSL: tls !== undefined,
+      accessKey: user.accessKeyId,
+      secretKey: user.secretAccessKey,
+      region: "us-east-1",
+    });
+    const keysOf = async (items: AsyncIterable<{ name?: string; key?: string }>): Promise<string[]> => {
+      const keys: string[] = [];
+      for await (const { name, key } of items) keys.push(key ?? name ?? "");
+      return keys;
+    };
+    return {
+      endpoint,
+      port,
+      ...user,
+      createUser,
+      createBucket: (name) => client.makeBucket(name),
+      objects: (bucket) => keysOf(client.listObjectsV2(bucket, "", true)),
+      unfinishedUploads: (bucket) => keysOf(client.listIncompleteUploads(bucket, "", true)),
+      stop,
+    };
   } catch (cause) {
     await stop();
     const output = await readFile(join(log, "rgw.out"), "utf8").catch(() => "");
@@ -228,7 +257,10 @@ rgw_enable_ops_log = false
 rgw_crypt_require_ssl = false
 rgw_user_quota_bucket_sync_interval = 1
 rgw_bucket_quota_ttl = 0
-rgw_lc_debug_interval = -1
+# What is deleted or replaced gives its memory back soon, not after two hours.
+rgw_gc_obj_min_wait = 1
+rgw_gc_processor_period = 5
+rgw_gc_processor_max_time = 5
 rgw_thread_pool_size = 64
 ${config.join("\n")}
 `;

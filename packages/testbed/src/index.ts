@@ -1,6 +1,7 @@
 export { type CephRgw, type CephRgwOptions, type CephRgwUser, cephRgwMissing, startCephRgw } from "./ceph-rgw.ts";
 export { type Fixture, type FixtureName, unpackFixture } from "./fixtures.ts";
 export { freePorts } from "./free-port.ts";
+export { writeLargeData } from "./large-data.ts";
 export { createRecordedWriter, type RecordedWriter, type RecordedWriterOptions } from "./recorded-writer.ts";
 export { requirePart } from "./require-part.ts";
 export { writeSampleData } from "./sample-data.ts";

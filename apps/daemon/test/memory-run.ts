@@ -1,0 +1,67 @@
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { startCephRgw, writeLargeData } from "@zk-backyp/testbed";
+import { runCli } from "./run-cli.ts";
+
+/** Peak resident memory in MB and wall time in seconds of one command. */
+export interface RunFigures {
+  readonly command: string;
+  readonly sink: "fs" | "s3";
+  readonly peakMB: number;
+  readonly seconds: number;
+}
+
+/** Backs up, verifies and restores a directory of `bytes` bytes with either sink, each command a process of its own. */
+export async function measureMemory(folder: string, bytes: number): Promise<RunFigures[]> {
+  const dataDir = join(folder, "data");
+  await writeLargeData(dataDir, bytes);
+  const s3 = await startCephRgw({ directory: join(folder, "rgw") });
+  const figures: RunFigures[] = [];
+  try {
+    await s3.createBucket("large");
+    const env = { AWS_ACCESS_KEY_ID: s3.accessKeyId, AWS_SECRET_ACCESS_KEY: s3.secretAccessKey };
+    const sinks = { fs: join(folder, "backups"), s3: `s3://large/x?endpoint=${s3.endpoint}&pathStyle=true` } as const;
+    for (const sink of ["fs", "s3"] as const) {
+      const target = join(folder, "restored");
+      const commands = [
+        ["backup", "--data-dir", dataDir, "--to", sinks[sink], "--compression", "gzip:1"],
+        ["verify", "latest", "--from", sinks[sink]],
+        ["restore", "latest", "--from", sinks[sink], "--to", target],
+      ];
+      for (const args of commands) figures.push({ command: args[0] ?? "", sink, ...(await measure(args, env)) });
+      await rm(target, { recursive: true });
+      await rm(sinks.fs, { recursive: true, force: true });
+    }
+  } finally {
+    await s3.stop();
+  }
+  return figures;
+}
+
+async function measure(
+  args: readonly string[],
+  env: Record<string, string>,
+): Promise<{ peakMB: number; seconds: number }> {
+  let peakMB = 0;
+  let running = true;
+  let watching: Promise<void> | undefined;
+  const began = performance.now();
+  const { code, stderr } = await runCli(args, {
+    env,
+    onStart({ pid }) {
+      watching = (async () => {
+        while (running) {
+          const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+          // The kernel keeps the peak: the last reading is the one that counts.
+          peakMB = Math.max(peakMB, Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1024);
+          await sleep(50);
+        }
+      })();
+    },
+  });
+  running = false;
+  await watching;
+  if (code !== 0) throw new Error(`${args.join(" ")} ended with ${code}: ${stderr}`);
+  return { peakMB: Math.round(peakMB), seconds: Math.round((performance.now() - began) / 100) / 10 };
+}
