@@ -2,12 +2,10 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 
-/** What a test run uses. Ceph's manager daemon is left out on purpose: the gateway does without. */
+/** What a test run uses, and `npm run demo -- --s3`. Ceph's manager daemon is left out on purpose: the gateway does without. */
 export const FOR_TESTS = ["zookeeper", "ceph-mon", "ceph-osd", "radosgw", "ceph-common"];
 /** What the demo uses. */
 export const FOR_DEMO = ["zookeeper"];
-/** What `npm run demo -- --s3` uses. */
-export const FOR_S3_DEMO = FOR_TESTS;
 
 const APT = ["--no-install-recommends", "-y", "-q", "-o", "DPkg::Lock::Timeout=300"];
 const POLICY = "/usr/sbin/policy-rc.d";

@@ -5,7 +5,7 @@ import { cosmiconfig } from "cosmiconfig";
 import { z } from "zod";
 
 /** A plugin's place in a configuration: its name, and beside it its options. */
-export interface PluginConfig {
+interface PluginConfig {
   readonly use: string;
   readonly [option: string]: unknown;
 }

@@ -255,7 +255,7 @@ describe("says what is wrong with", () => {
     [{ dataLogDir: "/x" }, /dataLogDir: needs dataDir/],
     [{ dataDri: "/x" }, /dataDri/],
   ])("the options %j", (options, message) => {
-    expect(() => createZooKeeperSource(options)).toThrow(message);
+    expect(() => createZooKeeperSource(options as ZooKeeperSourceOptions)).toThrow(message);
   });
 });
 

@@ -121,6 +121,20 @@ describe.skipIf(!requirePart(zooKeeperMissing()))("a hot backup of a real server
     }
   });
 
+  it("brings a whole ensemble back: the same backup on every new member", async () => {
+    const [first, ...others] = await startEnsemble({ directory: join(folder, "old"), size: 3 });
+    if (first === undefined) throw new Error("no ensemble");
+    servers = [first, ...others];
+    const tree = await fill(first);
+    const series = seriesOf({ zooCfg: first.configFile });
+    const manifest = await series.backup();
+    if (manifest === null) throw new Error("nothing was backed up");
+    for (const server of servers) await server.kill();
+    for (const id of [1, 2, 3]) await series.restore(manifest.id, { main: join(folder, "new", String(id), "data") });
+    servers = await startEnsemble({ directory: join(folder, "new"), size: 3 });
+    for (const server of servers) expect(await readTree(server)).toEqual(tree);
+  });
+
   it("takes a stopped server's directory, and one that was killed in mid-write", async () => {
     const server = await startZooKeeper({ directory: folder });
     servers.push(server);

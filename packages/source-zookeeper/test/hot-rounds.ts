@@ -55,7 +55,7 @@ export async function runHotRounds(directory: string, rounds: number): Promise<R
     while (!stopPurging.signal.aborted) {
       await purge(live, 3);
       purges += 1;
-      await sleep(100);
+      await sleep(1_000);
     }
   })();
 

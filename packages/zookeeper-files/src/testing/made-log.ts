@@ -29,4 +29,4 @@ export function makeLog(...txns: MadeTxn[]): Buffer {
 }
 
 /** Body of a setData. */
-export const SET_DATA: Buffer = Buffer.concat([field("/a"), field("hello"), int(1)]);
+const SET_DATA: Buffer = Buffer.concat([field("/a"), field("hello"), int(1)]);
