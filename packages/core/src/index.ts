@@ -41,7 +41,7 @@ export type { RestoreTargets } from "./restore.ts";
 export { syncFolders, writeEntry } from "./restore-files.ts";
 export { type Logger, type RunContext, silentLogger } from "./run-context.ts";
 export { openSeries, type Series, type SeriesOptions } from "./series.ts";
-export { type GetOptions, type ObjectInfo, type PutOptions, requireKey, type Sink } from "./sink.ts";
+export { type GetOptions, isKey, type ObjectInfo, type PutOptions, requireKey, type Sink } from "./sink.ts";
 export type {
   Capture,
   CaptureRequest,

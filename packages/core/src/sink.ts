@@ -19,7 +19,10 @@ export interface PutOptions {
 
 export interface GetOptions {
   readonly signal: AbortSignal;
-  /** Only these bytes: from `start` up to but not including `end` (to the end of the object where left out). */
+  /**
+   * Only these bytes: from `start` up to but not including `end` (the object's end where left out), as `subarray` takes
+   * them: an `end` behind the object's is cut off, a `start` behind it gives no bytes.
+   */
   readonly range?: { readonly start: number; readonly end?: number };
 }
 
@@ -51,16 +54,21 @@ export interface Sink {
   close(): Promise<void>;
 }
 
+/** Whether `text` is a key that a sink has to take. */
+export function isKey(text: string): boolean {
+  return (
+    /^[A-Za-z0-9._+-]+(\/[A-Za-z0-9._+-]+)*$/.test(text) &&
+    text.split("/").every((part) => part !== "." && part !== "..")
+  );
+}
+
 /**
  * Refuses a key that a sink does not have to take.
  *
  * @throws BackypError `ERR_CONFIG_INVALID`
  */
 export function requireKey(key: string): string {
-  const good =
-    /^[A-Za-z0-9._+-]+(\/[A-Za-z0-9._+-]+)*$/.test(key) &&
-    key.split("/").every((part) => part !== "." && part !== "..");
-  if (good) return key;
+  if (isKey(key)) return key;
   throw new BackypError(
     "ERR_CONFIG_INVALID",
     `${JSON.stringify(key)} is no object key: use letters, digits, ".", "_", "+", "-", in parts joined by "/"`,

@@ -1,0 +1,16 @@
+import { defineSink, parseWith, type SinkPlugin } from "@zk-backyp/core";
+import { createFsSink } from "./fs-sink.ts";
+import { type FsSinkOptions, fsSinkOptions, optionsFromUrl } from "./options.ts";
+
+export { createFsSink } from "./fs-sink.ts";
+export type { FsSinkOptions } from "./options.ts";
+
+/** The plugin `fs`: `use: fs` in a configuration file, `file:` on the command line. */
+const plugin: SinkPlugin<FsSinkOptions> = defineSink({
+  name: "fs",
+  parseOptions: (raw) => parseWith(fsSinkOptions, raw, "sink fs"),
+  create: async (options) => createFsSink(options),
+  optionsFromUrl,
+});
+
+export default plugin;

@@ -1,0 +1,16 @@
+import { defineSink, parseWith, type SinkPlugin } from "@zk-backyp/core";
+import { optionsFromUrl, type S3SinkOptions, s3SinkOptions } from "./options.ts";
+import { createS3Sink } from "./s3-sink.ts";
+
+export type { S3SinkOptions, ServerSideEncryption } from "./options.ts";
+export { createS3Sink } from "./s3-sink.ts";
+
+/** The plugin `s3`: `use: s3` in a configuration file, `s3://bucket/prefix` on the command line. */
+const plugin: SinkPlugin<S3SinkOptions> = defineSink({
+  name: "s3",
+  parseOptions: (raw) => parseWith(s3SinkOptions, raw, "sink s3"),
+  create: createS3Sink,
+  optionsFromUrl,
+});
+
+export default plugin;
