@@ -15,7 +15,7 @@ export default defineConfig({
       {
         test: {
           name: "integration",
-          include: ["{packages,apps}/*/test/**/*.test.ts"],
+          include: ["{packages,apps,examples}/*/test/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 60_000,
           maxWorkers: 2,

@@ -149,5 +149,6 @@ function invalid(name: string, why: string, cause?: unknown): BackypError {
 
 /** JSON Schema (2020-12) of a stored manifest, for other tools. */
 export function manifestJsonSchema(): object {
-  return z.toJSONSchema(schema, { target: "draft-2020-12" });
+  // "input": what a reader accepts, which is also fields that it does not know.
+  return z.toJSONSchema(schema, { target: "draft-2020-12", io: "input" });
 }

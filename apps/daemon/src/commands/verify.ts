@@ -20,7 +20,7 @@ export async function verify(flags: SeriesFlags & { readonly all: boolean }, con
   const results: Result[] = [];
   let exitCode: number = ExitCode.ok;
   try {
-    const ids = flags.id === undefined ? await series.catalog.ids({ signal: context.signal }) : [flags.id];
+    const ids = await idsOf(flags.id, series, context.signal);
     for (const id of ids) {
       const { result, code } = await verifyOne(series, id, context.signal);
       // Damage outranks whatever else went wrong.
@@ -36,6 +36,13 @@ export async function verify(flags: SeriesFlags & { readonly all: boolean }, con
   if (context.json) printJson(context, results);
   else if (results.length === 0) context.print("there are no backups to verify");
   return exitCode;
+}
+
+/** `latest` by its own id, so that a result names the backup also when that is damaged. */
+async function idsOf(id: string | undefined, { catalog }: Series, signal: AbortSignal): Promise<readonly string[]> {
+  if (id !== undefined && id !== "latest") return [id];
+  const all = await catalog.ids({ signal });
+  return id === undefined ? all : [all.at(-1) ?? id];
 }
 
 async function verifyOne(series: Series, id: string, signal: AbortSignal): Promise<{ result: Result; code: number }> {
