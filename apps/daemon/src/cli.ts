@@ -50,8 +50,10 @@ export async function runCli(args: readonly string[], surroundings: CliSurroundi
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
     // commander has said what is wrong already; --help and --version end this way too.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
-    throw error;
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return ExitCode.ok;
+    if (args.includes("--json")) surroundings.writeOut(`${errorDocument("ERR_CONFIG_INVALID", error.message)}\n`);
+    return ExitCode.usage;
   }
   return exitCode;
 }
@@ -60,10 +62,14 @@ function report(error: unknown, context: CommandContext, { writeError }: CliSurr
   const known = isBackypError(error) || error instanceof ZooKeeperFileError;
   const { code, message } = known ? error : { code: "ERR_INTERNAL", message: String(error) };
   context.logger.beforeLine();
-  if (context.json) context.print(JSON.stringify({ error: { code, message } }, null, 2));
+  if (context.json) context.print(errorDocument(code, message));
   writeError(`${colors.red("error")} ${code}: ${message}\n`);
   // Not foreseen: where it came from is what whoever mends it needs.
   if (!known && error instanceof Error) writeError(`${error.stack ?? ""}\n`);
+}
+
+function errorDocument(code: string, message: string): string {
+  return JSON.stringify({ error: { code, message } }, null, 2);
 }
 
 type Run = (json: boolean, run: (context: CommandContext) => Promise<number>) => Promise<void>;
@@ -97,7 +103,7 @@ function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Com
       .option("--series <name>", "series of the configuration (default: the only one)");
   const from = new Option(
     "--from <sink>",
-    "where the backups are: a directory, file:..., or s3://bucket/prefix?endpoint=...",
+    "where the backups are: a directory, s3://bucket/prefix?endpoint=..., or another sink plugin's address",
   );
 
   ofSeries("backup", "back a ZooKeeper server up while it runs, and print the manifest", BACKUP_EXAMPLES)
@@ -108,7 +114,10 @@ function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Com
       "--server <host:port>",
       "the server's client port: tells how far the logs must reach, and the directories if nothing else does",
     )
-    .option("--to <sink>", "where to: a directory, file:..., or s3://bucket/prefix?endpoint=...&region=...")
+    .option(
+      "--to <sink>",
+      "where to: a directory, s3://bucket/prefix?endpoint=...&region=..., or another sink plugin's address",
+    )
     .option("--compression <kind>", "gzip, gzip:1 to gzip:9, or none (default: gzip, level 5)")
     .action((flags: CommonFlags & { to?: string; compression?: string } & Record<string, string | undefined>) =>
       run(flags.json === true, (context) =>
@@ -203,5 +212,5 @@ const INSPECT_EXAMPLES = `  zk-backyp inspect /var/lib/zookeeper
 
 /** For `main`: what a signal turns into. */
 export function interrupted(name: string): BackypError {
-  return new BackypError("ERR_ABORTED", `stopped by ${name}; nothing was left behind`);
+  return new BackypError("ERR_ABORTED", `stopped by ${name}`);
 }

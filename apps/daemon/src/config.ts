@@ -73,10 +73,21 @@ async function readWith<Result>(path: string | undefined, read: () => Promise<Re
     if (isBackypError(cause)) throw cause;
     throw new BackypError(
       "ERR_CONFIG_INVALID",
-      `cannot read the configuration${path === undefined ? "" : ` ${path}`}: ${(cause as Error).message}`,
-      { cause },
+      `cannot read the configuration${path === undefined ? "" : ` ${path}`}: ${reasonOf(cause)}`,
     );
   }
+}
+
+/** Why a file cannot be read, without the excerpt from it that parsers like to show: it may hold a secret. */
+function reasonOf(cause: unknown): string {
+  const { name, message, reason, mark } = cause as Error & {
+    readonly reason?: string;
+    readonly mark?: { readonly line: number; readonly column: number };
+  };
+  if (mark !== undefined) return `${reason} in line ${mark.line + 1}, column ${mark.column + 1}`;
+  if (name !== "SyntaxError" && name !== "JSONError" && !/JSON/.test(message)) return message;
+  const place = /line \d+,? column \d+|position \d+/.exec(message)?.[0];
+  return `it is not valid${place === undefined ? "" : `, at ${place}`}`;
 }
 
 /**
@@ -87,7 +98,7 @@ async function readWith<Result>(path: string | undefined, read: () => Promise<Re
 export function seriesOf(config: Config, name: string | undefined): { name: string; series: SeriesConfig } {
   const names = Object.keys(config.series);
   const chosen = name ?? (names.length === 1 ? names[0] : undefined);
-  const series = chosen === undefined ? undefined : config.series[chosen];
+  const series = chosen !== undefined && Object.hasOwn(config.series, chosen) ? config.series[chosen] : undefined;
   if (chosen !== undefined && series !== undefined) return { name: chosen, series };
   throw new BackypError(
     "ERR_CONFIG_INVALID",

@@ -3,6 +3,11 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { BackypError, PLUGIN_API_VERSION, type Plugin, type SinkPlugin, type SourcePlugin } from "@zk-backyp/core";
 
+/** The packages that came with the command. */
+export const OWN_PACKAGES = "zk-backyp's own packages";
+/** Where plugins are looked for: a folder, with the `node_modules` in it and above it, or the command's own packages. */
+export type PluginPlace = string | typeof OWN_PACKAGES;
+
 interface PluginKinds {
   source: SourcePlugin<unknown>;
   sink: SinkPlugin<unknown>;
@@ -10,8 +15,7 @@ interface PluginKinds {
 
 /**
  * Finds a plugin by the name that a configuration uses: `s3` in the sink's place means `@zk-backyp/sink-s3`, then
- * `zk-backyp-sink-s3`. A name with `/`, `@` or `.` is taken as written, a path relative to `folder`. Looked for from
- * `folder` (that of the configuration file) first, then among the daemon's own packages.
+ * `zk-backyp-sink-s3`. A name with `/`, `@` or `.` is taken as written. Looked for in `places`, in their order.
  *
  * @throws BackypError `ERR_PLUGIN_NOT_FOUND`, naming every place that was tried
  * @throws BackypError `ERR_PLUGIN_INVALID` when what is there is no plugin of that kind and API version
@@ -19,11 +23,11 @@ interface PluginKinds {
 export async function loadPlugin<Kind extends keyof PluginKinds>(
   kind: Kind,
   name: string,
-  folder: string,
+  places: readonly PluginPlace[],
 ): Promise<PluginKinds[Kind]> {
   const modules = /[/@.]/.test(name) ? [name] : [`@zk-backyp/${kind}-${name}`, `zk-backyp-${kind}-${name}`];
-  const bases = [pathToFileURL(join(folder, "package.json")).href, import.meta.url];
-  for (const base of bases) {
+  for (const place of places) {
+    const base = place === OWN_PACKAGES ? import.meta.url : pathToFileURL(join(place, "package.json")).href;
     for (const module of modules) {
       const path = resolveFrom(base, module);
       if (path !== undefined) return requirePlugin(kind, module, await importDefault(module, path));
@@ -31,7 +35,7 @@ export async function loadPlugin<Kind extends keyof PluginKinds>(
   }
   throw new BackypError(
     "ERR_PLUGIN_NOT_FOUND",
-    `there is no ${kind} plugin ${JSON.stringify(name)}: looked for ${modules.join(" and ")}, from ${folder} and from zk-backyp's own packages; install it there with npm`,
+    `there is no ${kind} plugin ${JSON.stringify(name)}: looked for ${modules.join(" and ")} in ${places.join(" and in ")}; install it there with npm`,
     { details: { name, modules } },
   );
 }
@@ -39,8 +43,10 @@ export async function loadPlugin<Kind extends keyof PluginKinds>(
 function resolveFrom(base: string, module: string): string | undefined {
   try {
     return createRequire(base).resolve(module);
-  } catch {
-    return undefined;
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === "MODULE_NOT_FOUND") return undefined;
+    throw new BackypError("ERR_PLUGIN_INVALID", `${module} is there but cannot be loaded: ${message}`, { cause });
   }
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { interrupted, runCli } from "./cli.ts";
+import { ExitCode } from "./exit-codes.ts";
 
 const abort = new AbortController();
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
@@ -9,11 +10,20 @@ for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     abort.abort(interrupted(name));
   });
 }
-// `zk-backyp list | head`: whoever read our output has enough.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+// Whoever read our output may have had enough (`zk-backyp list | head`); what was begun is finished all the same. But
+// output that is lost for another reason, such as a full disk, is a failure.
+let outputLost = false;
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  outputLost ||= error.code !== "EPIPE";
+});
+process.stderr.on("error", () => {});
 
-process.exitCode = await runCli(process.argv.slice(2), {
+const exitCode = await runCli(process.argv.slice(2), {
   signal: abort.signal,
   writeOut: (text) => process.stdout.write(text),
   writeError: (text) => process.stderr.write(text),
+});
+process.exitCode = exitCode;
+process.on("exit", () => {
+  if (outputLost && exitCode === ExitCode.ok) process.exitCode = ExitCode.failed;
 });

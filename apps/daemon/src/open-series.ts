@@ -9,7 +9,7 @@ import {
   type Source,
 } from "@zk-backyp/core";
 import { type Config, readConfig, type SeriesConfig, seriesOf } from "./config.ts";
-import { loadPlugin } from "./load-plugin.ts";
+import { loadPlugin, OWN_PACKAGES } from "./load-plugin.ts";
 import type { CliLogger } from "./logger.ts";
 import { withSecrets } from "./secrets.ts";
 import { openSinkAt } from "./sink-address.ts";
@@ -55,8 +55,8 @@ export async function openSeriesFor(flags: SeriesFlags, flagName: string, logger
   try {
     source =
       configured === null
-        ? await openSource("zookeeper", flags.source ?? {}, process.cwd(), logger)
-        : await openPlugin("source", { ...configured.series.source, ...flags.source }, configured, logger);
+        ? await openZooKeeperSource(flags.source ?? {}, logger)
+        : await openPlugin("source", sourceConfig(configured, flags), configured, logger);
     const prefix = flags.prefix ?? configured?.series.prefix ?? configured?.name ?? prefixFromId(flags.id);
     const codecs = codecsFor(flags.compression ?? configured?.series.compression ?? "gzip");
     const tool = { name: "zk-backyp", version };
@@ -111,19 +111,23 @@ async function openPlugin(
   { name, config }: Configured,
   logger: CliLogger,
 ): Promise<Sink | Source> {
-  const plugin = await loadPlugin(kind, use, config.folder);
+  const plugin = await loadPlugin(kind, use, [config.folder, OWN_PACKAGES]);
   const raw = withSecrets(options, config.folder, `series.${name}.${kind}`);
-  return plugin.create(plugin.parseOptions(raw), { logger });
+  return plugin.create(plugin.parseOptions(raw), { logger, folder: config.folder });
 }
 
-async function openSource(
-  use: string,
-  options: Readonly<Record<string, string>>,
-  folder: string,
-  logger: CliLogger,
-): Promise<Source> {
-  const plugin = await loadPlugin("source", use, folder);
-  return plugin.create(plugin.parseOptions(options), { logger });
+async function openZooKeeperSource(options: Readonly<Record<string, string>>, logger: CliLogger): Promise<Source> {
+  const plugin = await loadPlugin("source", "zookeeper", [OWN_PACKAGES]);
+  return plugin.create(plugin.parseOptions(options), { logger, folder: process.cwd() });
+}
+
+/** A configured source is taken as it is configured: one more directory from the command line would mix two servers. */
+function sourceConfig({ series, name }: Configured, { source }: SeriesFlags): SeriesConfig["source"] {
+  if (source === undefined || Object.keys(source).length === 0) return series.source;
+  throw new BackypError(
+    "ERR_CONFIG_INVALID",
+    `where the data is comes from the series ${name} of the configuration; leave --data-dir and the like out, or give --to`,
+  );
 }
 
 function codecsFor(compression: string | { readonly gzip: { readonly level: number } }): Codec[] {

@@ -13,10 +13,18 @@ import { BackypError } from "@zk-backyp/core";
 export async function takeRunLock(name: string): Promise<{ release(): Promise<void> }> {
   if (process.platform !== "linux") return { release: async () => {} };
   const path = `\0zk-backyp-${createHash("sha256").update(name).digest("hex").slice(0, 40)}`;
-  const server = createServer((socket) => socket.on("error", () => {}).end(String(process.pid)));
+  const server = createServer((socket) => {
+    // Whoever connects is told who holds the lock, and cannot hold it up.
+    socket.on("error", () => {});
+    socket.end(String(process.pid), () => socket.destroy());
+  });
   if (await listens(server, path)) {
     server.unref();
-    return { release: () => new Promise((resolve) => server.close(() => resolve())) };
+    return {
+      async release() {
+        server.close();
+      },
+    };
   }
   const holder = await askHolder(path);
   throw new BackypError(

@@ -1,6 +1,5 @@
-import { resolve } from "node:path";
 import { BackypError, type Sink } from "@zk-backyp/core";
-import { loadPlugin } from "./load-plugin.ts";
+import { loadPlugin, OWN_PACKAGES } from "./load-plugin.ts";
 import type { CliLogger } from "./logger.ts";
 
 /**
@@ -10,20 +9,22 @@ import type { CliLogger } from "./logger.ts";
  * @throws BackypError `ERR_CONFIG_INVALID`, `ERR_PLUGIN_NOT_FOUND`
  */
 export async function openSinkAt(address: string, logger: CliLogger): Promise<Sink> {
+  const folder = process.cwd();
   const url = parseUrl(address);
   if (url === null) {
-    const plugin = await loadPlugin("sink", "fs", process.cwd());
-    return plugin.create(plugin.parseOptions({ path: resolve(address) }), { logger });
+    const plugin = await loadPlugin("sink", "fs", [OWN_PACKAGES]);
+    return plugin.create(plugin.parseOptions({ path: address }), { logger, folder });
   }
   const scheme = url.protocol.slice(0, -1);
-  const plugin = await loadPlugin("sink", scheme === "file" ? "fs" : scheme, process.cwd());
+  // Our own first: a directory that somebody happens to be in must not decide what code handles file: and s3:.
+  const plugin = await loadPlugin("sink", scheme === "file" ? "fs" : scheme, [OWN_PACKAGES, folder]);
   if (plugin.optionsFromUrl === undefined) {
     throw new BackypError(
       "ERR_CONFIG_INVALID",
       `the sink ${plugin.name} cannot be given as an address; use a configuration file`,
     );
   }
-  return plugin.create(plugin.parseOptions(plugin.optionsFromUrl(url)), { logger });
+  return plugin.create(plugin.parseOptions(plugin.optionsFromUrl(url)), { logger, folder });
 }
 
 /** Null for what is a path. One letter before the colon is not a scheme. */

@@ -220,11 +220,54 @@ describe("a configuration file", () => {
     await expectFailure(
       ["list", "--config", await useSink("tape")],
       2,
-      /no sink plugin "tape": looked for @zk-backyp\/sink-tape and zk-backyp-sink-tape/,
+      /no sink plugin "tape": looked for @zk-backyp\/sink-tape and zk-backyp-sink-tape in /,
     );
     await expectFailure(["list", "--config", await useSink("./none.mjs")], 2, /not made with defineSink/);
     await expectFailure(["list", "--config", await useSink("./broken.mjs")], 2, /fails to load: broken on purpose/);
     await expectFailure(["list", "--config", await useSink("./old.mjs")], 2, /plugin API version 0/);
+  });
+});
+
+describe("a configuration file, seen by who wishes us ill or makes mistakes,", () => {
+  it("does not show its secrets when it cannot be read", async () => {
+    for (const [name, text] of [
+      ["a.yaml", "series:\n  a:\n   sink: {secretAccessKey: hunter2\n"],
+      ["a.json", '{ "series": { "secretAccessKey": "hunter2" "x": 1 } }'],
+      ["b.json", '{ "secretAccessKey": "hunter2'],
+    ] as const) {
+      await writeFile(join(folder, name), text);
+      for (const more of [[], ["--json"]]) {
+        const { code, stdout, stderr } = await runCli(["list", "--config", join(folder, name), ...more]);
+        expect(code).toBe(2);
+        expect(stderr).toMatch(/cannot read the configuration .*[ab]\.(yaml|json)/);
+        expect(stdout + stderr).not.toMatch(/hunter2/);
+      }
+    }
+  });
+
+  it("counts its relative paths from where it lies", async () => {
+    const path = join(folder, "c.json");
+    const dataDir = "zookeeper-3.8.0-rich";
+    const config = { series: { a: { source: { use: "zookeeper", dataDir }, sink: { use: "fs", path: "here" } } } };
+    await writeFile(path, JSON.stringify(config));
+    expect((await runCli(["backup", "--config", path], { cwd: "/" })).code).toBe(0);
+    expect(await filesBelow(join(folder, "here"))).toHaveLength(2);
+    await expectFailure(["backup", "--config", path, "--data-dir", "/x"], 2, /leave --data-dir and the like out/);
+    for (const name of ["constructor", "__proto__"]) {
+      await expectFailure(["list", "--config", path, "--series", name], 2, /has no series/);
+    }
+  });
+
+  it("does not get code from the working directory to handle paths and s3:", async () => {
+    for (const name of ["sink-fs", "sink-s3", "source-zookeeper"]) {
+      const module = join(folder, "node_modules/@zk-backyp", name);
+      await mkdir(module, { recursive: true });
+      await writeFile(join(module, "package.json"), '{ "name": "x", "type": "module", "exports": "./index.js" }');
+      await writeFile(join(module, "index.js"), "process.exit(99);");
+    }
+    await mkdir(sink);
+    expect((await runCli(["list", "--from", sink], { cwd: folder })).code).toBe(0);
+    expect((await runCli(["list", "--from", "s3://bucket?endpoint=http://127.0.0.1:1"], { cwd: folder })).code).toBe(1);
   });
 });
 
@@ -256,6 +299,8 @@ describe("what goes wrong has a message and an exit code:", () => {
   });
 
   it("with --json, failures are one document too", async () => {
+    const usage = await json(["list", "--bogus"]);
+    expect(usage).toMatchObject({ code: 2, value: { error: { message: expect.stringContaining("--bogus") } } });
     await mkdir(sink);
     const { code, value } = await json(["show", "latest", "--from", sink]);
     expect({ code, value }).toEqual({
@@ -343,6 +388,21 @@ describe("what goes wrong has a message and an exit code:", () => {
     expect(verified).toMatchObject({ code: 3, stdout: expect.stringContaining("is missing") });
   });
 
+  it("with --all, what was found is told also when something else is in the way of the rest", async () => {
+    const [first, second] = [await backUp(), await backUp()];
+    await writeFile(join(sink, first.archive.key), "x");
+    const path = join(sink, "zookeeper-backup/manifests", `${second.id}.json`);
+    await writeFile(path, (await readFile(path, "utf8")).replace('"source": "zookeeper"', '"source": "other"'));
+    const { code, value } = await json(["verify", "--all", "--from", sink]);
+    expect({ code, value }).toMatchObject({
+      code: 3,
+      value: [
+        { id: first.id, ok: false },
+        { id: second.id, ok: false, error: { code: "ERR_CONFIG_INVALID" } },
+      ],
+    });
+  });
+
   it("one damaged backup does not hide the others", async () => {
     const [first, second] = [await backUp(), await backUp()];
     await writeFile(join(sink, first.archive.key), "x");
@@ -396,10 +456,19 @@ describe("what goes wrong has a message and an exit code:", () => {
     expect((await readdir(join(fixture.dataDir, "version-2"))).length).toBe(18);
   });
 
-  it("nothing is left when a pipe is closed", async () => {
-    await backUp();
-    const list = `"${process.execPath}" apps/daemon/dist/main.js list --from "${sink}" | true`;
-    execFileSync("sh", ["-c", list], { cwd: new URL("../../..", import.meta.url) });
+  it("a closed pipe does not end what was begun, and a full disk behind stdout is a failure", async () => {
+    const shell = (command: string): string =>
+      execFileSync("bash", ["-c", command], {
+        cwd: new URL("../../..", import.meta.url),
+        env: { PATH: process.env.PATH, COMMAND: `${process.execPath} apps/daemon/dist/main.js`, SINK: sink },
+      }).toString();
+    await flip(join(fixture.dataDir, "version-2/snapshot.3e4"), 30_000);
+    expect(shell(`$COMMAND backup --data-dir "${fixture.dataDir}" --to "$SINK" 2>&1 >&- | true; echo done`)).toBe(
+      "done\n",
+    );
+    expect(shell(`$COMMAND verify --all --from "$SINK" | true; echo \${PIPESTATUS[0]}`)).toBe("0\n");
+    expect(await filesBelow(sink)).toHaveLength(2);
+    expect(shell(`$COMMAND list --from "$SINK" > /dev/full; echo $?`)).toBe("1\n");
   });
 });
 

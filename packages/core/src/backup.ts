@@ -1,14 +1,24 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { encode, verifyWhilePacking } from "./archive-stream.ts";
 import { backupId, keys } from "./backup-id.ts";
-import { abortable, collect, measured } from "./bytes.ts";
-import { BackypError, isBackypError } from "./errors.ts";
+import { abortable, collect, measured, oneChunk } from "./bytes.ts";
+import { abortError, type BackypError, isBackypError } from "./errors.ts";
 import { throttled } from "./events.ts";
-import { MANIFEST_FORMAT_VERSION, type Manifest, type ManifestEntry, serializeManifest } from "./manifest.ts";
+import {
+  MANIFEST_FORMAT_VERSION,
+  type Manifest,
+  type ManifestEntry,
+  parseManifest,
+  serializeManifest,
+} from "./manifest.ts";
 import type { SeriesContext } from "./series.ts";
+import type { Sink } from "./sink.ts";
 import type { Capture, Verdict } from "./source.ts";
 
 /** A source that goes on changing under every capture is told so after this many. */
 const MAX_ATTEMPTS = 16;
+/** What a source is given to settle between two captures, at most. */
+const MAX_PAUSE_MS = 1_000;
 /** Clearing up has its own time limit: the run's signal may be aborted already. */
 const CLEAN_UP_TIMEOUT_MS = 30_000;
 
@@ -17,26 +27,26 @@ const CLEAN_UP_TIMEOUT_MS = 30_000;
  * nothing new. After a failure nothing of it is visible in the sink.
  */
 export async function runBackup(series: SeriesContext, signal: AbortSignal): Promise<Manifest | null> {
-  let lastStart = 0;
+  const earlierFailures: BackypError[] = [];
   for (let attempt = 1; ; attempt++) {
-    // Ids of one process never repeat, however fast an attempt fails.
-    lastStart = Math.max(lastStart + 1, series.clock().getTime());
-    const startedAt = new Date(lastStart);
+    const startedAt = series.startTime();
     const id = backupId(series.prefix, startedAt);
     series.emit("backup:start", { prefix: series.prefix, backupId: id, attempt });
     try {
-      const manifest = await attemptBackup(series, id, startedAt, signal);
+      const manifest = await attemptBackup(series, id, startedAt, earlierFailures, signal);
       if (manifest === null) series.emit("backup:skipped", { prefix: series.prefix, reason: "nothing-new" });
       else series.emit("backup:complete", { manifest });
       return manifest;
     } catch (cause) {
-      const again = isBackypError(cause, "ERR_SOURCE_CHANGED") || isBackypError(cause, "ERR_OBJECT_EXISTS");
-      if (again && attempt < MAX_ATTEMPTS && !signal.aborted) {
-        series.logger.warn({ backupId: id, err: cause }, `capturing again: ${cause.message}`);
-        continue;
-      }
-      throw series.failed("backup:failed", id, cause);
+      const changed = isBackypError(cause, "ERR_SOURCE_CHANGED");
+      const again = changed || isBackypError(cause, "ERR_OBJECT_EXISTS");
+      if (!again || attempt === MAX_ATTEMPTS || signal.aborted) throw series.failed("backup:failed", id, cause);
+      if (changed) earlierFailures.push(cause);
+      series.logger.warn({ backupId: id, err: cause }, `capturing again: ${cause.message}`);
     }
+    await sleep(Math.min(MAX_PAUSE_MS, 10 * 2 ** attempt), undefined, { signal }).catch(() => {
+      throw series.failed("backup:failed", id, abortError(signal));
+    });
   }
 }
 
@@ -44,10 +54,11 @@ async function attemptBackup(
   series: SeriesContext,
   id: string,
   startedAt: Date,
+  earlierFailures: readonly BackypError[],
   signal: AbortSignal,
 ): Promise<Manifest | null> {
   const { source, logger } = series;
-  const capture = await source.capture({ kind: "full" }, { signal, logger });
+  const capture = await source.capture({ kind: "full", earlierFailures }, { signal, logger });
   if (capture === null) return null;
   try {
     return await storeCapture(series, capture, id, startedAt, signal);
@@ -68,16 +79,18 @@ async function storeCapture(
   let verdict: Verdict | undefined;
   let bytes = 0;
   let path = "";
-  const report = throttled(() =>
-    series.emit("backup:progress", { prefix, backupId: id, bytes, totalBytes: capture.estimatedBytes, path }),
-  );
+  const report = (): void => {
+    const totalBytes = Math.max(bytes, capture.estimatedBytes);
+    series.emit("backup:progress", { prefix, backupId: id, bytes, totalBytes, path });
+  };
+  const reportNowAndThen = throttled(report);
 
   const verified = verifyWhilePacking(capture.entries(), {
     verifier: capture.verifier,
     onBytes(count, entryPath) {
       bytes += count;
       path = entryPath;
-      report();
+      reportNowAndThen();
     },
     whole: (entry) => entries.push(entry),
     // Before the archive's end: a set that would not restore never becomes an object.
@@ -89,73 +102,87 @@ async function storeCapture(
 
   const key = keys.archive(prefix, id, [archiver.extension, ...codecs.map((codec) => codec.extension)]);
   await sink.put(key, abortable(stored.body, signal), { signal, ifAbsent: true });
-  if (verdict === undefined) {
-    throw new BackypError(
-      "ERR_SINK_UNAVAILABLE",
-      `${sink.location} reported ${key} as stored before it had read it all`,
-    );
-  }
-
-  const manifest: Manifest = {
-    formatVersion: MANIFEST_FORMAT_VERSION,
-    id,
-    prefix,
-    kind: "full",
-    source: source.name,
-    range: verdict.range,
-    times:
-      verdict.times === null
-        ? null
-        : { from: verdict.times.from.toISOString(), upTo: verdict.times.upTo.toISOString() },
-    startedAt: startedAt.toISOString(),
-    finishedAt: series.clock().toISOString(),
-    archive: {
-      key,
-      size: stored.measure.size,
-      sha256: stored.measure.sha256(),
-      format: archiver.id,
-      codecs: codecs.map((codec) => codec.id),
-    },
-    entries,
-    facts: capture.facts,
-    contents: verdict.contents,
-    problems: verdict.problems,
-    verified: true,
-    tool: series.tool,
-  };
-  await storeManifest(series, manifest, signal);
-  return manifest;
-}
-
-/** Makes the backup exist. If that fails, takes the archive away again, so that no orphan stays. */
-async function storeManifest(series: SeriesContext, manifest: Manifest, signal: AbortSignal): Promise<void> {
-  const { sink } = series;
-  const key = keys.manifest(manifest.prefix, manifest.id);
-  const text = Buffer.from(serializeManifest(manifest));
+  // From here on there is an archive, which must not stay without its manifest.
+  const manifestKey = keys.manifest(prefix, id);
+  let text = "";
   try {
-    await sink.put(key, once(text), { signal, ifAbsent: true });
+    if (verdict === undefined) throw new Error(`${sink.location} reported ${key} as stored before it had read it all`);
+    report();
+    const manifest: Manifest = {
+      formatVersion: MANIFEST_FORMAT_VERSION,
+      id,
+      prefix,
+      kind: "full",
+      source: source.name,
+      range: verdict.range,
+      times:
+        verdict.times === null
+          ? null
+          : { from: verdict.times.from.toISOString(), upTo: verdict.times.upTo.toISOString() },
+      startedAt: startedAt.toISOString(),
+      finishedAt: series.clock().toISOString(),
+      archive: {
+        key,
+        size: stored.measure.size,
+        sha256: stored.measure.sha256(),
+        format: archiver.id,
+        codecs: codecs.map((codec) => codec.id),
+      },
+      entries,
+      facts: capture.facts,
+      contents: verdict.contents,
+      problems: verdict.problems,
+      verified: true,
+      tool: series.tool,
+    };
+    text = serializeManifest(manifest);
+    // What a source said goes in there: better refused now than at every reading.
+    parseManifest(text, manifestKey);
+    await storeManifest(sink, manifestKey, text, signal);
+    return manifest;
   } catch (error) {
-    const cleanUp = { signal: AbortSignal.timeout(CLEAN_UP_TIMEOUT_MS) };
-    if (isBackypError(error, "ERR_OBJECT_EXISTS")) {
-      // A store whose answer was lost says so when it is asked again: then the manifest there is ours.
-      const there = await collect(sink.get(key, cleanUp), 2 * text.byteLength).catch(() => undefined);
-      if (there?.equals(text) === true) return;
-      throw error;
-    }
-    try {
-      // The manifest first: whether it got there is not known, and it must never stand without its archive.
-      await sink.delete(key, cleanUp);
-      await sink.delete(manifest.archive.key, cleanUp);
-    } catch (cleanUpError) {
-      series.logger.warn(
-        { err: cleanUpError, key: manifest.archive.key },
-        "an archive without a manifest was left behind",
-      );
-    }
+    await removeArchive(series, key, manifestKey, text);
     throw error;
   }
 }
 
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
-  yield bytes;
+/** Makes the backup exist. */
+async function storeManifest(sink: Sink, key: string, text: string, signal: AbortSignal): Promise<void> {
+  try {
+    await sink.put(key, oneChunk(Buffer.from(text)), { signal, ifAbsent: true });
+  } catch (error) {
+    // A store whose answer was lost says so when it is asked again: then the manifest there is ours.
+    const isOurs = isBackypError(error, "ERR_OBJECT_EXISTS") && (await readText(sink, key)) === text;
+    if (!isOurs) throw error;
+  }
+}
+
+/** Takes an archive away whose manifest could not be stored, so that no orphan stays. */
+async function removeArchive(
+  { sink, logger }: SeriesContext,
+  key: string,
+  manifestKey: string,
+  text: string,
+): Promise<void> {
+  const cleanUp = { signal: AbortSignal.timeout(CLEAN_UP_TIMEOUT_MS) };
+  try {
+    const there = await readText(sink, manifestKey);
+    // Another run's, that began in the same millisecond. Its archive may even have our archive's name.
+    if (there !== null && there !== text && there.includes(JSON.stringify(key))) return;
+    // Ours may be there, though storing it was reported as failed: it never stands without its archive.
+    if (there === text) await sink.delete(manifestKey, cleanUp);
+    await sink.delete(key, cleanUp);
+  } catch (error) {
+    logger.warn({ err: error, key }, `the archive ${key} was left in ${sink.location} without a manifest; remove it`);
+  }
+}
+
+async function readText(sink: Sink, key: string): Promise<string | null> {
+  try {
+    const signal = AbortSignal.timeout(CLEAN_UP_TIMEOUT_MS);
+    return (await collect(sink.get(key, { signal }), Number.POSITIVE_INFINITY)).toString("utf8");
+  } catch (error) {
+    if (isBackypError(error, "ERR_OBJECT_NOT_FOUND")) return null;
+    throw error;
+  }
 }

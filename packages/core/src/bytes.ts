@@ -106,6 +106,11 @@ export async function* rechunk(
   if (block !== undefined) yield block.subarray(0, filled);
 }
 
+/** A body of one chunk. */
+export async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
+  yield bytes;
+}
+
 /** Reads `body` whole into memory; for small things such as manifests. Fails when it is over `limitBytes`. */
 export async function collect(body: Bytes, limitBytes: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];

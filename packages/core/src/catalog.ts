@@ -1,4 +1,4 @@
-import { keys, requirePrefix } from "./backup-id.ts";
+import { keys, prefixOfBackupId, requirePrefix } from "./backup-id.ts";
 import { collect } from "./bytes.ts";
 import { BackypError, isBackypError } from "./errors.ts";
 import { type Manifest, parseManifest } from "./manifest.ts";
@@ -16,40 +16,55 @@ export type CatalogItem =
 /** The backups of one series in one sink, read from their manifests. Keeps nothing: each call asks the sink. */
 export interface Catalog {
   /** Ids, oldest first. */
-  ids(options: { readonly signal: AbortSignal }): Promise<readonly string[]>;
+  ids(options?: { readonly signal?: AbortSignal }): Promise<readonly string[]>;
   /** Every backup, oldest first. */
-  list(options: { readonly signal: AbortSignal }): AsyncIterable<CatalogItem>;
+  list(options?: { readonly signal?: AbortSignal }): AsyncIterable<CatalogItem>;
   /**
    * The manifest of `id`, or of the newest backup for `"latest"`.
    *
    * @throws BackypError `ERR_BACKUP_NOT_FOUND`, `ERR_MANIFEST_INVALID`, `ERR_MANIFEST_UNSUPPORTED`
    */
-  load(id: string, options: { readonly signal: AbortSignal }): Promise<Manifest>;
+  load(id: string, options?: { readonly signal?: AbortSignal }): Promise<Manifest>;
 }
 
 /** Opens the catalog of the series `prefix` in `sink`. The sink stays the caller's to close. */
 export function openCatalog({ sink, prefix }: { readonly sink: Sink; readonly prefix: string }): Catalog {
   requirePrefix(prefix);
 
-  const ids = async ({ signal }: { readonly signal: AbortSignal }): Promise<readonly string[]> => {
+  const never = (): AbortSignal => new AbortController().signal;
+
+  const ids: Catalog["ids"] = async ({ signal = never() } = {}) => {
     const found: string[] = [];
     const folder = keys.manifests(prefix);
     for await (const { key } of sink.list(folder, { signal })) {
-      if (key.endsWith(".json")) found.push(key.slice(folder.length, -".json".length));
+      const id = key.slice(folder.length, -".json".length);
+      // Whatever else somebody keeps there is no backup.
+      if (key.endsWith(".json") && prefixOfBackupId(id) === prefix) found.push(id);
     }
     return found;
   };
 
   const read = async (id: string, signal: AbortSignal): Promise<Manifest> => {
     const key = keys.manifest(prefix, id);
-    const text = await collect(sink.get(key, { signal }), MAX_MANIFEST_BYTES);
-    const manifest = parseManifest(text.toString("utf8"), key);
+    const manifest = parseManifest(await readText(key, signal), key);
     if (manifest.id === id && manifest.prefix === prefix) return manifest;
     throw new BackypError(
       "ERR_MANIFEST_INVALID",
       `the manifest ${key} says it is ${manifest.id} of ${manifest.prefix}: it was renamed or copied here`,
       { details: { manifest: key } },
     );
+  };
+
+  const readText = async (key: string, signal: AbortSignal): Promise<string> => {
+    try {
+      return (await collect(sink.get(key, { signal }), MAX_MANIFEST_BYTES)).toString("utf8");
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new BackypError("ERR_MANIFEST_INVALID", `the manifest ${key} is damaged: it has ${error.message}`, {
+        cause: error,
+        details: { manifest: key },
+      });
+    }
   };
 
   const notFound = (id: string): BackypError =>
@@ -64,7 +79,7 @@ export function openCatalog({ sink, prefix }: { readonly sink: Sink; readonly pr
   return {
     ids,
 
-    async *list({ signal }) {
+    async *list({ signal = never() } = {}) {
       const waiting: Promise<CatalogItem | null>[] = [];
       const readItem = async (id: string): Promise<CatalogItem | null> => {
         try {
@@ -93,15 +108,18 @@ export function openCatalog({ sink, prefix }: { readonly sink: Sink; readonly pr
       }
     },
 
-    async load(id, { signal }) {
-      const wanted = id === "latest" ? (await ids({ signal })).at(-1) : id;
-      if (wanted === undefined || !/^[A-Za-z0-9._-]+$/.test(wanted)) throw notFound(id);
-      try {
-        return await read(wanted, signal);
-      } catch (error) {
-        if (isBackypError(error, "ERR_OBJECT_NOT_FOUND")) throw notFound(id);
-        throw error;
+    async load(id, { signal = never() } = {}) {
+      const wanted = id === "latest" ? (await ids({ signal })).toReversed() : [id];
+      for (const candidate of wanted) {
+        if (prefixOfBackupId(candidate) !== prefix) break;
+        try {
+          return await read(candidate, signal);
+        } catch (error) {
+          // Of the latest ones: deleted between the listing and the reading.
+          if (!isBackypError(error, "ERR_OBJECT_NOT_FOUND")) throw error;
+        }
       }
+      throw notFound(id);
     },
   };
 }

@@ -41,27 +41,43 @@ export interface SeriesEvents {
   "restore:failed": (event: RunFailure) => void;
 }
 
-/** Where to subscribe: `on`, `once` and `off` of eventemitter3. */
-export type SeriesEmitter = Pick<EventEmitter<SeriesEvents>, "on" | "once" | "off">;
+/** Where to subscribe. */
+export interface SeriesEmitter {
+  on<Name extends keyof SeriesEvents>(name: Name, listener: SeriesEvents[Name]): void;
+  once<Name extends keyof SeriesEvents>(name: Name, listener: SeriesEvents[Name]): void;
+  off<Name extends keyof SeriesEvents>(name: Name, listener: SeriesEvents[Name]): void;
+}
 
+type Listener = (event: never) => unknown;
 type Payload<Name extends keyof SeriesEvents> = Parameters<SeriesEvents[Name]>[0];
 
-/** An emitter, and the only way to emit on it: with the listeners' errors caught. */
+/** An emitter, and the only way to emit on it. No listener can harm the run or keep an event from the others. */
 export function createEvents(logger: Logger): {
   events: SeriesEmitter;
   emit: <Name extends keyof SeriesEvents>(name: Name, event: Payload<Name>) => void;
 } {
-  // Typed where it is used; eventemitter3's own types cannot follow a generic event name.
   const emitter = new EventEmitter();
-  return {
-    events: emitter as unknown as SeriesEmitter,
-    emit(name, event) {
+  const guarded = new WeakMap<Listener, () => void>();
+  const guard = (name: string, listener: Listener): (() => void) => {
+    const failed = (error: unknown): void =>
+      logger.warn({ err: error, event: name }, `a listener of ${name} failed; the run goes on`);
+    const guardedListener = async (event?: unknown): Promise<void> => {
       try {
-        emitter.emit(name, event);
+        await listener(event as never);
       } catch (error) {
-        logger.warn({ err: error, event: name }, `a listener of ${name} failed; the run goes on`);
+        failed(error);
       }
+    };
+    guarded.set(listener, guardedListener);
+    return guardedListener;
+  };
+  return {
+    events: {
+      on: (name, listener) => void emitter.on(name, guard(name, listener)),
+      once: (name, listener) => void emitter.once(name, guard(name, listener)),
+      off: (name, listener) => void emitter.off(name, guarded.get(listener)),
     },
+    emit: (name, event) => void emitter.emit(name, event),
   };
 }
 
@@ -69,7 +85,7 @@ const PROGRESS_INTERVAL_MS = 200;
 
 /** Lets a call through at most every 200 ms, so that progress costs nothing however small the chunks. */
 export function throttled(report: () => void): () => void {
-  let last = 0;
+  let last = Number.NEGATIVE_INFINITY;
   return () => {
     const now = performance.now();
     if (now - last < PROGRESS_INTERVAL_MS) return;

@@ -1,6 +1,6 @@
 export type { Archiver } from "./archiver.ts";
 export { backupId, keys, prefixOfBackupId, requirePrefix } from "./backup-id.ts";
-export { abortable, type Bytes, CHUNK_BYTES, collect, type Measure, measured, rechunk } from "./bytes.ts";
+export { abortable, type Bytes, CHUNK_BYTES, collect, type Measure, measured, oneChunk, rechunk } from "./bytes.ts";
 export { type Catalog, type CatalogItem, openCatalog } from "./catalog.ts";
 export type { Codec } from "./codec.ts";
 export { type Entry, isEntryPath, requireEntryPath } from "./entry.ts";
@@ -25,18 +25,17 @@ export {
   serializeManifest,
 } from "./manifest.ts";
 export {
-  type CodecPlugin,
-  defineCodec,
   defineSink,
   defineSource,
   type OptionSchema,
   PLUGIN_API_VERSION,
   type Plugin,
+  type PluginContext,
   parseWith,
   type SinkPlugin,
   type SourcePlugin,
 } from "./plugin.ts";
-export { comparePositions, type Position, type PositionRange } from "./position.ts";
+export type { Position, PositionRange } from "./position.ts";
 export type { RestoreTargets } from "./restore.ts";
 export { syncFolders, writeEntry } from "./restore-files.ts";
 export { type Logger, type RunContext, silentLogger } from "./run-context.ts";

@@ -2,11 +2,21 @@
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
 export type JsonObject = { readonly [key: string]: JsonValue };
 
-/** Text of a JSON value with the keys of every object in order, so that equal values have equal texts. */
-export function canonicalJson(value: JsonValue): string {
-  return JSON.stringify(value, (_key, inner: JsonValue) =>
-    inner !== null && typeof inner === "object" && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)))
-      : inner,
-  );
+/**
+ * Whether two values say the same wherever both say something: of objects only the keys that both have count, so that
+ * what one release began to record does not contradict what another did not.
+ */
+export function agree(a: JsonValue, b: JsonValue): boolean {
+  if (isObject(a) && isObject(b)) {
+    return Object.entries(a).every(([key, value]) => {
+      const other = Object.hasOwn(b, key) ? b[key] : undefined;
+      return other === undefined || agree(value, other);
+    });
+  }
+  if (Array.isArray(a) && Array.isArray(b)) return a.length === b.length && a.every((value, at) => agree(value, b[at]));
+  return a === b;
+}
+
+function isObject(value: JsonValue): value is JsonObject {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
 }

@@ -135,9 +135,25 @@ export function parseManifest(text: string, name: string): Manifest {
       { details: { manifest: name, formatVersion: version } },
     );
   }
-  const result = schema.safeParse(raw);
-  if (result.success) return result.data;
-  throw invalid(name, z.prettifyError(result.error).replaceAll("\n", " "));
+  const result = tryToParse(raw, name);
+  if (!result.success) throw invalid(name, z.prettifyError(result.error).replaceAll("\n", " "));
+  const manifest = result.data;
+  const { prefix, id, archive, entries } = manifest;
+  // A manifest speaks for its own objects only: deleting a backup by it must not delete another's.
+  if (!archive.key.startsWith(`${prefix}/archives/${id}.`)) {
+    throw invalid(name, `${archive.key} is not the archive of ${id}`);
+  }
+  if (new Set(entries.map(({ path }) => path)).size !== entries.length) throw invalid(name, "it names a file twice");
+  return manifest;
+}
+
+function tryToParse(raw: unknown, name: string): z.ZodSafeParseResult<Manifest> {
+  try {
+    return schema.safeParse(raw);
+  } catch (cause) {
+    // JSON can be nested deeper than the stack is.
+    throw invalid(name, (cause as Error).message, cause);
+  }
 }
 
 function invalid(name: string, why: string, cause?: unknown): BackypError {

@@ -1,4 +1,3 @@
-import type { Codec } from "./codec.ts";
 import { BackypError } from "./errors.ts";
 import type { Logger } from "./run-context.ts";
 import type { Sink } from "./sink.ts";
@@ -15,7 +14,14 @@ export interface Plugin<Kind extends string, Options, Product> {
   readonly apiVersion: typeof PLUGIN_API_VERSION;
   /** @throws BackypError `ERR_CONFIG_INVALID`, naming every wrong field */
   parseOptions(raw: unknown): Options;
-  create(options: Options, context: { readonly logger: Logger }): Promise<Product>;
+  create(options: Options, context: PluginContext): Promise<Product>;
+}
+
+/** What a plugin is given beside its options. */
+export interface PluginContext {
+  readonly logger: Logger;
+  /** Relative paths in the options count from here: the configuration file's folder, or the working directory. */
+  readonly folder: string;
 }
 
 export type SourcePlugin<Options> = Plugin<"source", Options, Source>;
@@ -26,7 +32,6 @@ export type SinkPlugin<Options> = Plugin<"sink", Options, Sink> & {
    */
   readonly optionsFromUrl?: (url: URL) => unknown;
 };
-export type CodecPlugin<Options> = Plugin<"codec", Options, Codec>;
 
 type Definition<P> = Omit<P, "kind" | "apiVersion">;
 
@@ -38,11 +43,6 @@ export function defineSource<Options>(definition: Definition<SourcePlugin<Option
 /** Makes the default export of a module that provides a sink. */
 export function defineSink<Options>(definition: Definition<SinkPlugin<Options>>): SinkPlugin<Options> {
   return { kind: "sink", apiVersion: PLUGIN_API_VERSION, ...definition };
-}
-
-/** Makes the default export of a module that provides a codec. */
-export function defineCodec<Options>(definition: Definition<CodecPlugin<Options>>): CodecPlugin<Options> {
-  return { kind: "codec", apiVersion: PLUGIN_API_VERSION, ...definition };
 }
 
 /** The part of a zod schema (or of any other validator of that shape) that {@link parseWith} needs. */

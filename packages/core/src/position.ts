@@ -10,9 +10,3 @@ export interface PositionRange {
   readonly after: Position | null;
   readonly upTo: Position;
 }
-
-/** Negative, zero or positive, as `a` is before, at or after `b`. */
-export function comparePositions(a: Position, b: Position): number {
-  if (a.length !== b.length) return a.length - b.length;
-  return a < b ? -1 : a > b ? 1 : 0;
-}

@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { mkdir, readdir, realpath, rename, rm, rmdir, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { archiveFailure } from "./archive-stream.ts";
-import { BackypError, isBackypError, systemErrorCode } from "./errors.ts";
+import { BackypError, systemErrorCode } from "./errors.ts";
 import type { Manifest } from "./manifest.ts";
+import { syncFolders } from "./restore-files.ts";
 import type { SeriesContext } from "./series.ts";
 import type { RestoreFolders, RestoreStep } from "./source.ts";
 import { checkedEntries } from "./verify.ts";
@@ -40,14 +41,14 @@ export async function runRestore(
   series.emit("restore:start", { prefix: series.prefix, backupId: manifest.id });
   const stages: Stage[] = [];
   try {
-    for (const target of await planTargets(series, targets)) stages.push(await makeStage(target));
+    for (const target of await planTargets(series, targets)) await makeStage(target, stages);
     await fillStages(series, manifest, stages, signal);
     await moveIntoPlace(stages);
   } catch (cause) {
-    for (const stage of stages.toReversed()) await removeStage(stage, true);
+    for (const stage of stages.toReversed()) await removeStage(series, stage, true);
     throw series.failed("restore:failed", manifest.id, archiveFailure(cause, manifest, series.sink));
   }
-  for (const stage of stages) await removeStage(stage, false);
+  for (const stage of stages) await removeStage(series, stage, false);
   series.emit("restore:complete", { manifest });
   return manifest;
 }
@@ -59,6 +60,7 @@ async function planTargets(
 ): Promise<{ role: string; target: string }[]> {
   const plan: { role: string; target: string }[] = [];
   const seen = new Set<string>();
+  const all = Object.values(targets).map((path) => resolve(path));
   for (const [role, path] of Object.entries(targets)) {
     if (role !== "main" && !source.restoreRoles.includes(role)) {
       throw new BackypError(
@@ -67,7 +69,7 @@ async function planTargets(
       );
     }
     const target = resolve(path);
-    const real = await realpath(target).catch(() => target);
+    const real = await realPathOf(target);
     if (seen.has(real)) {
       throw new BackypError(
         "ERR_CONFIG_INVALID",
@@ -78,6 +80,8 @@ async function planTargets(
     seen.add(real);
     for (const name of await namesIn(target)) {
       if (source.restoreKeeps.includes(name)) continue;
+      // Another target may lie below this one, or be it: it is looked at by itself.
+      if (all.some((other) => other !== target && `${other}/`.startsWith(`${join(target, name)}/`))) continue;
       if (name.startsWith(STAGING_PREFIX)) {
         logger.warn(
           { path: join(target, name) },
@@ -96,6 +100,15 @@ async function planTargets(
   return plan;
 }
 
+/** The path without symbolic links, as far as it exists. */
+async function realPathOf(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch {
+    return dirname(path) === path ? path : join(await realPathOf(dirname(path)), basename(path));
+  }
+}
+
 async function namesIn(directory: string): Promise<string[]> {
   try {
     return (await readdir(directory)).sort();
@@ -105,15 +118,30 @@ async function namesIn(directory: string): Promise<string[]> {
   }
 }
 
-async function makeStage({ role, target }: { role: string; target: string }): Promise<Stage> {
+async function makeStage({ role, target }: { role: string; target: string }, stages: Stage[]): Promise<void> {
   const staging = join(target, `${STAGING_PREFIX}${randomUUID()}`);
+  const made = await outermostMissing(target);
+  // Known before it is made: if only a part of the path can be made, that part goes again.
+  stages.push({ role, target, staging, made });
   try {
-    const made = await mkdir(target, { recursive: true, mode: 0o750 });
+    await mkdir(target, { recursive: true, mode: 0o750 });
     await mkdir(staging, { mode: 0o750 });
-    return { role, target, staging, made };
   } catch (error) {
     throw unavailable(target, error);
   }
+}
+
+/** The outermost directory that `mkdir` would have to make for `path`; undefined if it is there. */
+async function outermostMissing(path: string): Promise<string | undefined> {
+  if (await isThere(path)) return undefined;
+  return (await outermostMissing(dirname(path))) ?? path;
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function fillStages(
@@ -138,42 +166,56 @@ async function fillStages(
 async function moveIntoPlace(stages: readonly Stage[]): Promise<void> {
   const moved: { from: string; to: string }[] = [];
   const order = stages.toSorted((a, b) => Number(a.role === "main") - Number(b.role === "main"));
-  try {
-    for (const { staging, target } of order) {
+  for (const { staging, target, made } of order) {
+    try {
       for (const name of (await readdir(staging)).sort()) {
         const move = { from: join(staging, name), to: join(target, name) };
         await rename(move.from, move.to);
         moved.push(move);
       }
-      await syncDirectory(target);
+      await syncFolders(made === undefined ? [target] : [target, dirname(made)]);
+    } catch (error) {
+      await moveBack(moved, target, error);
     }
-  } catch (error) {
-    for (const { from, to } of moved.toReversed()) await rename(to, from);
-    throw isBackypError(error) ? error : unavailable(stages[0]?.target ?? "", error);
   }
 }
 
-async function removeStage({ staging, target, made }: Stage, failed: boolean): Promise<void> {
-  await rm(staging, { recursive: true, force: true });
-  if (failed && made !== undefined) await removeEmptyDirectories(target, made);
-  else await syncDirectory(target).catch(() => {});
+/** After a failure: all that is in place already goes back, and what cannot is named. */
+async function moveBack(moved: { from: string; to: string }[], target: string, failure: unknown): Promise<never> {
+  const stuck: string[] = [];
+  for (const { from, to } of moved.toReversed()) await rename(to, from).catch(() => stuck.push(to));
+  const error = unavailable(target, failure);
+  if (stuck.length === 0) throw error;
+  throw new BackypError(
+    error.code,
+    `${error.message}. What was in place already could not be taken away again; remove ${stuck.join(" and ")}`,
+    { cause: failure, details: { target, stuck } },
+  );
+}
+
+/** Takes a stage away. What fails here changes nothing about how the restore went. */
+async function removeStage(
+  { logger }: SeriesContext,
+  { staging, target, made }: Stage,
+  failed: boolean,
+): Promise<void> {
+  try {
+    if (await isThere(staging)) await rm(staging, { recursive: true });
+    if (failed && made !== undefined) await removeEmptyDirectories(target, made);
+  } catch (error) {
+    logger.warn({ err: error, path: staging }, `${staging} was left behind; remove it`);
+  }
 }
 
 /** Takes `directory` and its parents up to `outermost` away, as long as they are empty. */
 async function removeEmptyDirectories(directory: string, outermost: string): Promise<void> {
   for (let path = directory; path.length >= outermost.length; path = dirname(path)) {
-    const names = await readdir(path).catch(() => ["?"]);
-    if (names.length > 0) return;
-    await rm(path, { recursive: true });
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
+    try {
+      await rmdir(path);
+    } catch (error) {
+      // Not all of it may have been made, or could have been.
+      if (!["ENOENT", "ENAMETOOLONG"].includes(systemErrorCode(error) ?? "")) return;
+    }
   }
 }
 

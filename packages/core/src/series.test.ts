@@ -3,7 +3,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { collect } from "./bytes.ts";
+import { collect, oneChunk } from "./bytes.ts";
 import { BackypError, type ErrorCode, isBackypError } from "./errors.ts";
 import { gzip } from "./gzip.ts";
 import type { Manifest } from "./manifest.ts";
@@ -120,6 +120,37 @@ describe("a series", () => {
       expect(progress.length).toBeGreaterThan(0);
     });
 
+    it("lets no listener harm it or the others, be it asynchronous", async () => {
+      const seen: string[] = [];
+      const off = () => seen.push("off");
+      series.events.on("backup:start", async () => {
+        throw new Error("a bad asynchronous listener");
+      });
+      series.events.once("backup:start", () => seen.push("once"));
+      series.events.on("backup:start", () => seen.push("on"));
+      series.events.on("backup:start", off);
+      series.events.off("backup:start", off);
+      await backup();
+      await backup();
+      expect(seen).toEqual(["once", "on", "on"]);
+    });
+
+    it("tells the source of this run's failures, and of no other's", async () => {
+      const told: string[][] = [];
+      const capture: ScriptedSource["capture"] = (request, context) => {
+        told.push(request.earlierFailures.map(({ message }) => message));
+        return source.capture(request, context);
+      };
+      series = openSeries({ prefix: "zk", source: { ...source, capture }, sink });
+      source.failures.push(
+        new BackypError("ERR_SOURCE_CHANGED", "first"),
+        new BackypError("ERR_SOURCE_CHANGED", "second"),
+      );
+      await backup();
+      await backup();
+      expect(told).toEqual([[], ["first"], ["first", "second"], []]);
+    });
+
     it("captures again when the source changed, under a new id", async () => {
       source.failures.push(
         new BackypError("ERR_SOURCE_CHANGED", "it rolled"),
@@ -181,6 +212,35 @@ describe("a series", () => {
       expect(await keysIn(sink)).toEqual([]);
     });
 
+    it("leaves nothing when what the source says is no manifest", async () => {
+      const verifier = () => {
+        const real = source.verifier();
+        const times = { from: new Date("+099999-01-01"), upTo: new Date() };
+        return { ...real, finish: () => ({ ...real.finish(), times }) };
+      };
+      const capture: ScriptedSource["capture"] = async (request, context) => {
+        const real = await source.capture(request, context);
+        return real === null ? null : { ...real, verifier: verifier() };
+      };
+      series = openSeries({ prefix: "zk", source: { ...source, capture }, sink });
+      await expect(series.backup()).rejects.toSatisfy(coded("ERR_MANIFEST_INVALID"));
+      expect(await keysIn(sink)).toEqual([]);
+    });
+
+    it("leaves no archive when another run of the same moment, compressed otherwise, was first", async () => {
+      const clock = () => new Date("2026-11-22T10:15:00.123Z");
+      const plain = openSeries({ prefix: "zk", source, sink, clock, codecs: [] });
+      const first = await plain.backup();
+      series = openSeries({ prefix: "zk", source, sink, clock });
+      const second = await backup();
+      expect(await keysIn(sink)).toEqual([
+        first?.archive.key,
+        second.archive.key,
+        `zk/manifests/${first?.id}.json`,
+        `zk/manifests/${second.id}.json`,
+      ]);
+    });
+
     it("takes a manifest for stored when the store has it, though it said that it was there already", async () => {
       const taken = new BackypError("ERR_OBJECT_EXISTS", "taken");
       series = openSeries({
@@ -216,7 +276,7 @@ describe("a series", () => {
       const stuck = {
         ...source,
         async capture() {
-          const capture = await source.capture({ kind: "full" }, { signal, logger: console });
+          const capture = await source.capture({ kind: "full", earlierFailures: [] }, { signal, logger: console });
           return capture === null
             ? null
             : {
@@ -276,6 +336,43 @@ describe("a series", () => {
       },
     );
 
+    it.each([
+      ["notes that somebody keeps there", "zk/manifests/zz-notes.json", "{}"],
+      ["a folder that somebody keeps there", "zk/manifests/zz/old.json", "{}"],
+      ["a backup of another series", "zk/manifests/zz-20991122T101500123Z.json", "{}"],
+    ])("is not misled by %s", async (_, key, text) => {
+      const { id } = await backup();
+      await sink.put(key, oneChunk(Buffer.from(text)), { signal });
+      expect((await series.catalog.load("latest")).id).toBe(id);
+      expect(await series.catalog.ids()).toEqual([id]);
+    });
+
+    it.each([
+      ["nested without end", "[".repeat(50_000) + "]".repeat(50_000)],
+      ["of 65 MiB", " ".repeat(65 * 1024 * 1024)],
+    ])("names a manifest that is %s, and lists the others", async (_, text) => {
+      const [bad, good] = [await backup(), await backup()];
+      const nested = JSON.stringify({ ...bad, contents: 0 }).replace('"contents":0', `"contents":{"a":${text || 0}}`);
+      await rewrite(sink, `zk/manifests/${bad.id}.json`, () => Buffer.from(nested));
+      const items = await Array.fromAsync(series.catalog.list());
+      expect(items.map((item) => ("error" in item ? item.error.code : item.id))).toEqual([
+        "ERR_MANIFEST_INVALID",
+        good.id,
+      ]);
+    });
+
+    it("refuses a manifest that names another backup's archive, or a file twice", async () => {
+      const { id, archive, entries, ...rest } = await backup();
+      const write = (manifest: object) =>
+        rewrite(sink, `zk/manifests/${id}.json`, () => Buffer.from(JSON.stringify(manifest)));
+      for (const key of ["other/archives/x.tar.gz", "zk/archives/zk-20200101T000000000Z.tar.gz", "../../etc/passwd"]) {
+        await write({ id, ...rest, entries, archive: { ...archive, key } });
+        await expect(series.verify(id)).rejects.toThrow(/is not the archive of/);
+      }
+      await write({ id, ...rest, archive, entries: [...entries, ...entries] });
+      await expect(series.verify(id)).rejects.toThrow(/names a file twice/);
+    });
+
     it("ignores fields it does not know", async () => {
       const manifest = await backup();
       const text = JSON.stringify({ ...manifest, future: { field: 1 } });
@@ -320,7 +417,10 @@ describe("a series", () => {
       const first = await backup();
       source.files.set("version-2/log.1", Buffer.from("changed"));
       const second = await backup();
-      const stolen = { ...first, archive: second.archive };
+      const others = await collect(sink.get(second.archive.key, { signal }), 1e8);
+      await rewrite(sink, first.archive.key, () => others);
+      await expect(series.verify(first.id)).rejects.toSatisfy(coded("ERR_CHECKSUM_MISMATCH"));
+      const stolen = { ...first, archive: { ...second.archive, key: first.archive.key } };
       await rewrite(sink, `zk/manifests/${first.id}.json`, () => Buffer.from(JSON.stringify(stolen)));
       await expect(series.verify(first.id)).rejects.toSatisfy(coded("ERR_CHECKSUM_MISMATCH"));
       const better = { ...stolen, entries: second.entries };
@@ -336,6 +436,18 @@ describe("a series", () => {
       const rot13 = { ...gzip(), id: "rot13" };
       const odd = await openSeries({ prefix: "zk", source, sink, codecs: [rot13] }).backup();
       await expect(series.verify(odd?.id ?? "")).rejects.toThrow(/needs the codec "rot13"/);
+    });
+
+    it("minds what both releases recorded, not what one of them did not", async () => {
+      const manifest = await backup();
+      const write = (contents: object) =>
+        rewrite(sink, `zk/manifests/${manifest.id}.json`, () => Buffer.from(JSON.stringify({ ...manifest, contents })));
+      const { digest, files } = manifest.contents;
+      await write({ files, newer: 1 });
+      await series.verify(manifest.id);
+      await series.restore(manifest.id, { main: join(folder, "newer") });
+      await write({ files: 7, digest: digest ?? null });
+      await expect(series.verify(manifest.id)).rejects.toSatisfy(coded("ERR_CHECKSUM_MISMATCH"));
     });
 
     it("refuses the backups of another kind of source", async () => {
@@ -405,6 +517,30 @@ describe("a series", () => {
       await expect(series.restore(id, { main: target }, { signal: abort.signal })).rejects.toSatisfy(
         coded("ERR_ABORTED"),
       );
+      expect(await readdir(folder)).toEqual([]);
+    });
+
+    it("takes a target that lies in another one, there already or not", async () => {
+      source.files.set("other/x", Buffer.from("x"));
+      const { id } = await backup();
+      await mkdir(join(folder, "log"));
+      await series.restore(id, { main: folder, other: join(folder, "log") });
+      expect((await readdir(folder)).sort()).toEqual(["log", "version-2"]);
+      await series.restore(id, { main: join(folder, "log/a"), other: join(folder, "log/a/deeper") });
+      expect((await readdir(join(folder, "log/a"))).sort()).toEqual(["deeper", "version-2"]);
+    });
+
+    it("sees through symbolic links that two targets are one", async () => {
+      const { id } = await backup();
+      await symlink(folder, join(folder, "self"));
+      const targets = { main: join(folder, "x/y"), other: join(folder, "self/x/y") };
+      await expect(series.restore(id, targets)).rejects.toSatisfy(coded("ERR_CONFIG_INVALID"));
+    });
+
+    it("takes half a path away again when the rest cannot be made", async () => {
+      const { id } = await backup();
+      const target = join(folder, "new", "x".repeat(300));
+      await expect(series.restore(id, { main: target })).rejects.toSatisfy(coded("ERR_TARGET_UNAVAILABLE"));
       expect(await readdir(folder)).toEqual([]);
     });
 

@@ -68,6 +68,8 @@ export interface SeriesContext {
   readonly knownCodecs: readonly Codec[];
   readonly logger: Logger;
   readonly clock: () => Date;
+  /** The time for the next id: now, but later than any before, so that the ids of a series opened once never repeat. */
+  readonly startTime: () => Date;
   readonly tool: { readonly name: string; readonly version: string };
   readonly emit: ReturnType<typeof createEvents>["emit"];
   /** Emits the failure and returns it as the error to throw. */
@@ -83,6 +85,8 @@ export function openSeries(options: SeriesOptions): Series {
   const { source, sink, archiver = tar, codecs = [gzip()], logger = silentLogger } = options;
   const prefix = requirePrefix(options.prefix);
   const { events, emit } = createEvents(logger);
+  const clock = options.clock ?? (() => new Date());
+  let lastStart = 0;
   const context: SeriesContext = {
     prefix,
     source,
@@ -93,7 +97,11 @@ export function openSeries(options: SeriesOptions): Series {
     archivers: [archiver, tar],
     knownCodecs: [...codecs, gzip()],
     logger,
-    clock: options.clock ?? (() => new Date()),
+    clock,
+    startTime() {
+      lastStart = Math.max(lastStart + 1, clock().getTime());
+      return new Date(lastStart);
+    },
     tool: options.tool ?? { name: "@zk-backyp/core", version },
     emit,
     failed(event, backupId, cause) {

@@ -1,4 +1,5 @@
 import type { Entry } from "./entry.ts";
+import type { BackypError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 import type { PositionRange } from "./position.ts";
 import type { RunContext } from "./run-context.ts";
@@ -53,8 +54,16 @@ export interface Verifier {
   finish(): Verdict;
 }
 
-/** What is to be captured. A source refuses a kind it does not know; more kinds may come. */
-export type CaptureRequest = { readonly kind: "full" };
+/** What is to be captured. */
+export interface CaptureRequest {
+  /** More kinds may come. */
+  readonly kind: "full";
+  /**
+   * What this run's earlier captures failed with (`ERR_SOURCE_CHANGED`), oldest first. What a source puts into an
+   * error's `details` it finds here again, and so it knows what not to choose once more.
+   */
+  readonly earlierFailures: readonly BackypError[];
+}
 
 /** One backup in the making. */
 export interface Capture {
@@ -83,7 +92,7 @@ export interface RestoreStep {
 }
 
 /**
- * Empty folders to restore into, made by core beside the real targets and moved there when everything is good.
+ * Empty folders to restore into, made by core inside the real targets; what they hold is moved there when all is good.
  * `main` is always there; a source documents the other names it knows (ZooKeeper: `log`).
  */
 export interface RestoreFolders {

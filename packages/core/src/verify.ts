@@ -2,7 +2,7 @@ import { archiveFailure, readArchive } from "./archive-stream.ts";
 import type { Entry } from "./entry.ts";
 import { BackypError } from "./errors.ts";
 import { type Progress, throttled } from "./events.ts";
-import { canonicalJson } from "./json.ts";
+import { agree } from "./json.ts";
 import type { Manifest } from "./manifest.ts";
 import type { SeriesContext } from "./series.ts";
 import type { Verifier } from "./source.ts";
@@ -28,9 +28,8 @@ export async function* checkedEntries(
   const totalBytes = manifest.entries.reduce((sum, entry) => sum + entry.size, 0);
   let bytes = 0;
   let path = "";
-  const report = throttled(() =>
-    onProgress({ prefix: manifest.prefix, backupId: manifest.id, bytes, totalBytes, path }),
-  );
+  const report = (): void => onProgress({ prefix: manifest.prefix, backupId: manifest.id, bytes, totalBytes, path });
+  const reportNowAndThen = throttled(report);
   yield* readArchive({
     manifest,
     sink: series.sink,
@@ -42,11 +41,12 @@ export async function* checkedEntries(
       onBytes(count, entryPath) {
         bytes += count;
         path = entryPath;
-        report();
+        reportNowAndThen();
       },
     },
   });
   requireSameVerdict(manifest, verifier);
+  report();
 }
 
 /** Reads a stored backup back and checks everything about it; keeps nothing. */
@@ -70,12 +70,12 @@ export async function runVerify(series: SeriesContext, id: string, signal: Abort
 /** Finds a backup that is whole but wrong: another one's files under this one's name. */
 function requireSameVerdict(manifest: Manifest, verifier: Verifier): void {
   const { range, contents } = verifier.finish();
-  const found = canonicalJson({ range: { ...range }, contents });
-  const recorded = canonicalJson({ range: { ...manifest.range }, contents: manifest.contents });
-  if (found === recorded) return;
+  const found = { range: { ...range }, contents };
+  const recorded = { range: { ...manifest.range }, contents: manifest.contents };
+  if (agree(found, recorded)) return;
   throw new BackypError(
     "ERR_CHECKSUM_MISMATCH",
-    `the files of ${manifest.id} are not what its manifest records: found ${found}, recorded ${recorded}`,
+    `the files of ${manifest.id} are not what its manifest records: found ${JSON.stringify(found)}, recorded ${JSON.stringify(recorded)}`,
     { details: { id: manifest.id } },
   );
 }

@@ -191,7 +191,10 @@ describe("plugin", () => {
   });
 
   it("makes sinks that say where they are", async () => {
-    const made = await plugin.create({ path: "/var/backups" }, { logger: { debug() {}, info() {}, warn() {} } });
+    const made = await plugin.create(
+      { path: "/var/backups" },
+      { logger: { debug() {}, info() {}, warn() {} }, folder: "/" },
+    );
     expect(made.location).toBe("file:/var/backups");
   });
 });

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { defineSink, parseWith, type SinkPlugin } from "@zk-backyp/core";
 import { createFsSink } from "./fs-sink.ts";
 import { type FsSinkOptions, fsSinkOptions, optionsFromUrl } from "./options.ts";
@@ -9,7 +10,7 @@ export type { FsSinkOptions } from "./options.ts";
 const plugin: SinkPlugin<FsSinkOptions> = defineSink({
   name: "fs",
   parseOptions: (raw) => parseWith(fsSinkOptions, raw, "sink fs"),
-  create: async (options) => createFsSink(options),
+  create: async ({ path }, { folder }) => createFsSink({ path: resolve(folder, path) }),
   optionsFromUrl,
 });
 

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { defineSink, parseWith, type SinkPlugin } from "@zk-backyp/core";
 import { optionsFromUrl, type S3SinkOptions, s3SinkOptions } from "./options.ts";
 import { createS3Sink } from "./s3-sink.ts";
@@ -9,7 +10,8 @@ export { createS3Sink } from "./s3-sink.ts";
 const plugin: SinkPlugin<S3SinkOptions> = defineSink({
   name: "s3",
   parseOptions: (raw) => parseWith(s3SinkOptions, raw, "sink s3"),
-  create: createS3Sink,
+  create: ({ caFile, ...options }, context) =>
+    createS3Sink(caFile === undefined ? options : { ...options, caFile: resolve(context.folder, caFile) }, context),
   optionsFromUrl,
 });
 

@@ -7,6 +7,7 @@ import {
   readdir,
   readFile,
   rm,
+  symlink,
   truncate,
   utimes,
   writeFile,
@@ -229,7 +230,9 @@ describe("says what is wrong with", () => {
 
   it("a directory in a snapshot's place", async () => {
     await mkdir(join(folder, "version-2/snapshot.1"), { recursive: true });
-    await rejects({ dataDir: folder }, "ERR_SOURCE_UNAVAILABLE", /not a regular file/);
+    await rejects({ dataDir: folder }, "ERR_SOURCE_UNAVAILABLE", /neither a snapshot nor a log/);
+    await symlink("/dev", join(folder, "version-2/snapshot.2"));
+    await rejects({ dataDir: folder }, "ERR_SOURCE_UNAVAILABLE", /snapshot\.2 is not a regular file/);
   });
 
   it.skipIf(process.getuid?.() === 0)("a file without permission", async () => {
@@ -244,6 +247,12 @@ describe("says what is wrong with", () => {
     await rejects({ zooCfg: join(folder, "zoo.cfg") }, "ERR_SOURCE_UNAVAILABLE", /no such file/);
     await writeFile(join(folder, "zoo.cfg"), "tickTime=2000\n");
     await rejects({ zooCfg: join(folder, "zoo.cfg") }, "ERR_CONFIG_INVALID", /has no dataDir/);
+  });
+
+  it("a zoo.cfg of another server", async () => {
+    await writeFile(join(folder, "zoo.cfg"), "dataDir=/elsewhere\n");
+    const options = { dataDir: folder, zooCfg: join(folder, "zoo.cfg") };
+    await rejects(options, "ERR_CONFIG_INVALID", /is it this server's zoo\.cfg/);
   });
 
   it("a server that is not there", () =>
@@ -287,13 +296,23 @@ describe("keeps as information", () => {
     expect(await readdir(join(folder, "restored/version-2"))).toEqual(["log.3a8", "log.3e5", "snapshot.3e4"]);
   });
 
+  it("what is there of these; what cannot be read does not fail the backup", async () => {
+    const fixture = await unpackFixture("zookeeper-3.8.0-rich", folder);
+    await mkdir(join(fixture.dataDir, "myid"));
+    const { facts } = await backUp(seriesOf(fixture));
+    expect(facts).toMatchObject({ myid: null });
+  });
+
   it("of two snapshots of one zxid the one that was written last", async () => {
     const fixture = await unpackFixture("zookeeper-3.8.0-gz", folder);
     const version2 = join(fixture.dataDir, "version-2");
     await utimes(join(version2, "snapshot.22"), 1, 1);
     expect(filesOf(await backUp(seriesOf(fixture)))[0]).toBe("version-2/snapshot.22.gz");
+    // To 3.6 and later these are data files too, but not to older releases.
     await copyFile(join(version2, "snapshot.22"), join(version2, "snapshot.22.copy"));
-    expect(filesOf(await backUp(seriesOf(fixture)))[0]).toBe("version-2/snapshot.22.copy");
+    await copyFile(join(version2, "snapshot.22"), join(version2, "snapshot.33.tmp"));
+    await copyFile(join(fixture.dataLogDir, "version-2/log.1"), join(fixture.dataLogDir, "version-2/log.1.bak"));
+    expect(filesOf(await backUp(seriesOf(fixture)))).toEqual(["version-2/snapshot.22.gz", "version-2/log.1"]);
   });
 });
 

@@ -1,34 +1,41 @@
-import type { Stats } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { constants, type Stats } from "node:fs";
+import { type FileHandle, open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { BackypError, systemErrorCode } from "@zk-backyp/core";
 import { type FileName, parseFileName } from "@zk-backyp/zookeeper-files";
-import { namesIn, unreadable } from "./locate.ts";
-
-/** A snapshot or log that is held open: the server's purge can take its name away, but not its bytes. */
-export interface OpenDataFile extends FileName {
-  /** Name in its folder. */
-  readonly file: string;
-  readonly path: string;
-  readonly handle: FileHandle;
-  /** At the time it was opened. */
-  readonly stats: Stats;
-}
+import { entriesIn, unreadable } from "./locate.ts";
 
 /** A snapshot or log in a listing. */
 export interface ListedFile extends FileName {
   readonly file: string;
 }
 
-/** The data files of one kind in a `version-2` folder, oldest first. A folder that is null or gone has none. */
+/** A snapshot or log that is held open: the server's purge can take its name away, but not its bytes. */
+export interface OpenDataFile extends ListedFile {
+  readonly path: string;
+  readonly handle: FileHandle;
+  /** At the time it was opened. */
+  readonly stats: Stats;
+}
+
+/**
+ * The data files of one kind in a `version-2` folder, oldest first. Only names that every release gives and reads: to
+ * 3.6 and later `snapshot.22.tmp` and `log.1.bak` are data files too, but not to 3.4 and 3.5, and whose they are nobody
+ * knows. A folder that is null has none.
+ */
 export async function listDataFiles(folder: string | null, kind: FileName["kind"]): Promise<ListedFile[]> {
   if (folder === null) return [];
-  return (await namesIn(folder))
-    .flatMap((file) => {
-      const name = parseFileName(file);
-      return name?.kind === kind ? [{ ...name, file }] : [];
+  return (await entriesIn(folder))
+    .flatMap((entry) => {
+      const name = parseFileName(entry.name);
+      if (name?.kind !== kind || entry.name !== canonicalName(name)) return [];
+      return entry.isFile() || entry.isSymbolicLink() ? [{ ...name, file: entry.name }] : [];
     })
     .sort((a, b) => (a.zxid < b.zxid ? -1 : a.zxid > b.zxid ? 1 : a.file < b.file ? -1 : 1));
+}
+
+function canonicalName({ kind, zxid, compression }: FileName): string {
+  return `${kind}.${zxid.toString(16)}${compression === "none" ? "" : `.${compression}`}`;
 }
 
 /**
@@ -38,20 +45,33 @@ export async function listDataFiles(folder: string | null, kind: FileName["kind"
  */
 export async function openDataFile(folder: string, listed: ListedFile): Promise<OpenDataFile | null> {
   const path = join(folder, listed.file);
-  let handle: FileHandle;
+  let handle: FileHandle | undefined;
   try {
-    handle = await open(path, "r");
+    // Without waiting, should a link lead to a pipe.
+    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const stats = await handle.stat();
+    if (stats.isFile()) return { ...listed, path, handle, stats };
   } catch (cause) {
+    await handle?.close();
     if (systemErrorCode(cause) === "ENOENT") return null;
     throw await unreadable(path, cause);
   }
-  const stats = await handle.stat();
-  if (stats.isFile()) return { ...listed, path, handle, stats };
   await handle.close();
   throw new BackypError("ERR_SOURCE_UNAVAILABLE", `${path} is not a regular file`, { details: { path } });
 }
 
-/** Identity of a file's state: changes when the file is replaced, rewritten or grows. */
-export function stateOf(stats: Stats): string {
-  return `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeMs}`;
+/** What has become of an open file's name: it is still this file's, another file's, or nobody's. */
+export async function nameOf({ path, stats }: OpenDataFile): Promise<"kept" | "replaced" | "gone"> {
+  try {
+    const now = await stat(path);
+    return now.ino === stats.ino && now.dev === stats.dev ? "kept" : "replaced";
+  } catch (cause) {
+    if (systemErrorCode(cause) === "ENOENT") return "gone";
+    throw await unreadable(path, cause);
+  }
+}
+
+/** Changes when a file is written to. */
+export function stateOf({ size, mtimeMs }: Stats): string {
+  return `${size} ${mtimeMs}`;
 }

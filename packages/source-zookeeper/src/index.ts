@@ -1,5 +1,6 @@
+import { resolve } from "node:path";
 import { defineSource, type Source, type SourcePlugin } from "@zk-backyp/core";
-import { captureHot, type PassedOver } from "./capture.ts";
+import { captureHot } from "./capture.ts";
 import { parseOptions, type ZooKeeperSourceOptions } from "./options.ts";
 import { restoreFiles } from "./restore.ts";
 import { createVerifier } from "./verifier.ts";
@@ -14,12 +15,11 @@ export type { ZooKeeperSourceOptions } from "./options.ts";
  */
 export function createZooKeeperSource(options: ZooKeeperSourceOptions = {}): Source {
   const checked = parseOptions(options);
-  const passedOver: PassedOver = new Map();
   return {
     name: "zookeeper",
     restoreRoles: ["log"],
     restoreKeeps: ["myid", "lost+found"],
-    capture: (_request, context) => captureHot(checked, passedOver, context),
+    capture: (request, context) => captureHot(checked, request, context),
     verifier: createVerifier,
     restore: restoreFiles,
     async close() {},
@@ -29,7 +29,12 @@ export function createZooKeeperSource(options: ZooKeeperSourceOptions = {}): Sou
 const zookeeper: SourcePlugin<ZooKeeperSourceOptions> = defineSource({
   name: "zookeeper",
   parseOptions,
-  create: async (options) => createZooKeeperSource(options),
+  create: async ({ dataDir, dataLogDir, zooCfg, ...options }, { folder }) => {
+    const paths = Object.entries({ dataDir, dataLogDir, zooCfg }).flatMap(([name, path]) =>
+      path === undefined ? [] : [[name, resolve(folder, path)]],
+    );
+    return createZooKeeperSource({ ...options, ...Object.fromEntries(paths) });
+  },
 });
 
 export default zookeeper;

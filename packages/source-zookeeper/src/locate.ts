@@ -1,3 +1,4 @@
+import type { Dirent } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { BackypError, systemErrorCode } from "@zk-backyp/core";
@@ -28,8 +29,8 @@ export async function locate(options: ZooKeeperSourceOptions, signal: AbortSigna
   const zooCfg = options.zooCfg === undefined ? null : await readZooCfg(options.zooCfg);
   const server = options.server === undefined ? addressFrom(zooCfg) : parseServerAddress(options.server);
   let dataDir = options.dataDir ?? zooCfg?.settings.get("dataDir");
-  let dataLogDir =
-    options.dataLogDir ?? (options.dataDir === undefined ? zooCfg?.settings.get("dataLogDir") : undefined);
+  let dataLogDir = options.dataLogDir ?? zooCfg?.settings.get("dataLogDir");
+  if (zooCfg !== null) requireSameServer(options, zooCfg);
   if (dataDir === undefined && zooCfg === null && server !== null) {
     ({ dataDir, dataLogDir } = await askDirectories(server, signal));
   }
@@ -53,6 +54,16 @@ export async function locate(options: ZooKeeperSourceOptions, signal: AbortSigna
   return { dataDir: data.directory, snapshots: data.version2, logs: log.version2, zooCfg, server };
 }
 
+/** A `zoo.cfg` of another server would mix two servers' files. */
+function requireSameServer({ dataDir }: ZooKeeperSourceOptions, { path, settings }: ZooCfg): void {
+  const configured = settings.get("dataDir");
+  if (dataDir === undefined || configured === undefined || resolve(dataDir) === resolve(configured)) return;
+  throw new BackypError(
+    "ERR_CONFIG_INVALID",
+    `${path} has dataDir=${configured}, but ${dataDir} is given: is it this server's zoo.cfg? Leave one of them out`,
+  );
+}
+
 function addressFrom(zooCfg: ZooCfg | null): ServerAddress | null {
   const port = Number(zooCfg?.settings.get("clientPort"));
   if (!Number.isInteger(port) || port < 1) return null;
@@ -63,22 +74,22 @@ function addressFrom(zooCfg: ZooCfg | null): ServerAddress | null {
 /** A `dataDir` or `dataLogDir`, given itself or by its `version-2` folder. */
 async function openDataDirectory(path: string): Promise<{ directory: string; version2: string | null }> {
   const given = resolve(path);
-  const names = await namesIn(given);
+  const names = (await entriesIn(given)).map(({ name }) => name);
   if (basename(given) === "version-2") return { directory: dirname(given), version2: given };
   if (!names.includes("version-2")) return { directory: given, version2: null };
   const version2 = join(given, "version-2");
-  await namesIn(version2);
+  await entriesIn(version2);
   return { directory: given, version2 };
 }
 
 /**
- * The names in a directory of the source.
+ * What is in a directory of the source.
  *
  * @throws BackypError `ERR_SOURCE_UNAVAILABLE`
  */
-export async function namesIn(directory: string): Promise<string[]> {
+export async function entriesIn(directory: string): Promise<Dirent[]> {
   try {
-    return await readdir(directory);
+    return await readdir(directory, { withFileTypes: true });
   } catch (cause) {
     throw await unreadable(directory, cause);
   }

@@ -1,4 +1,4 @@
-import { isBackypError } from "@zk-backyp/core";
+import { BackypError, isBackypError } from "@zk-backyp/core";
 import { askServer, type ServerAddress } from "./four-letter-word.ts";
 
 /** What a running server says of itself. */
@@ -23,10 +23,18 @@ export interface ServerStatus {
 export async function askStatus(address: ServerAddress, signal: AbortSignal): Promise<ServerStatus> {
   const srvr = await askServer(address, "srvr", signal);
   const field = (name: string): string => new RegExp(`^${name}: *(.*)$`, "m").exec(srvr)?.[1]?.trim() ?? "";
+  const zxid = field("Zxid");
+  if (!/^0x[0-9a-f]+$/.test(zxid)) {
+    throw new BackypError(
+      "ERR_SOURCE_UNAVAILABLE",
+      `${address.host}:${address.port} does not answer "srvr" as ZooKeeper does; is this its client port?`,
+      { details: { server: `${address.host}:${address.port}` } },
+    );
+  }
   return {
     version: /^\d[\w.]*/.exec(field("Zookeeper version"))?.[0] ?? "",
     role: field("Mode"),
-    zxid: BigInt(/^0x[0-9a-f]+$/.test(field("Zxid")) ? field("Zxid") : "0x0"),
+    zxid: BigInt(zxid),
     nodeCount: Number(field("Node count")),
     digestMismatches: await askDigestMismatches(address, signal),
   };

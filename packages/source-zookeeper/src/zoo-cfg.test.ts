@@ -13,15 +13,28 @@ describe("zoo.cfg", () => {
     });
   });
 
+  it("does not let a comment go on", () => {
+    expect(Object.fromEntries(parseProperties("# C:\\conf\\\ndataDir=/x\n"))).toEqual({ dataDir: "/x" });
+  });
+
   it.each([
     "ssl.keyStore.password=x",
     "ssl.quorum.trustStore.password = x",
     "sslQuorum.keyStore.passwordPath=x",
     "zookeeper.DigestAuthenticationProvider.superDigest=x",
     "my.secret: x",
+    "ssl.keyStore.password x",
+    "ssl.keyStore.password=abc\\\n  x",
+    "#ssl.keyStore.password=x",
+    " # ! ssl.keyStore.passwd x",
   ])("is kept without the value of %s", (line) => {
     const kept = withoutSecrets(`a=1\n${line}\nb=2\n`);
     expect(kept).toMatch(/^a=1\n.*\(left out\)\nb=2\n$/);
-    expect(kept).not.toMatch(/x\n/);
+    expect(kept).not.toMatch(/abc|x\n/);
+  });
+
+  it("keeps everything else as it is", () => {
+    const text = "# the password is elsewhere\nssl.keyStore.password=\nclientPort=2181\r\n\nserver.1=a:1:2\n";
+    expect(withoutSecrets(text)).toBe(text.replace("\r", ""));
   });
 });

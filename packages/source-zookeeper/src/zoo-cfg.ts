@@ -27,25 +27,52 @@ export async function readZooCfg(path: string): Promise<ZooCfg> {
 }
 
 /**
- * The lines of a Java properties file, as far as a `zoo.cfg` uses that format: `key=value` or `key: value`, comments
+ * A Java properties file, as far as a `zoo.cfg` uses that format: `key=value`, `key: value` or `key value`, comments
  * with `#` or `!`, `\` at a line's end to go on. The last value of a key counts.
  */
 export function parseProperties(text: string): Map<string, string> {
   const settings = new Map<string, string>();
-  const joined = text.replace(/\\\r?\n[ \t]*/g, "");
-  for (const line of joined.split(/\r?\n/)) {
-    const match = /^\s*([^#!\s=:][^\s=:]*)\s*[=:\s]\s*(.*?)\s*$/.exec(line);
-    if (match?.[1] !== undefined) settings.set(match[1], match[2] ?? "");
+  for (const line of logicalLines(text)) {
+    const { key, value } = split(line) ?? {};
+    if (key !== undefined && value !== undefined) settings.set(key, value);
   }
   return settings;
 }
 
+const SECRET = /passw|passphrase|secret|credential|superdigest/i;
+
 /**
- * A `zoo.cfg` as it may lie in an archive: the values of passwords (key stores, trust stores, SASL) are blanked.
+ * A `zoo.cfg` as it may lie in an archive: the values of passwords (key stores, trust stores, SASL) are left out, also
+ * where they are commented out.
  */
 export function withoutSecrets(text: string): string {
-  return text.replace(
-    /^(\s*[^#!\s=:]*(?:passw|passphrase|secret|credential|superDigest)[^\s=:]*\s*[=:]\s*).*$/gim,
-    "$1(left out)",
-  );
+  return logicalLines(text)
+    .map((line) => {
+      const comment = /^[\s#!]*/.exec(line)?.[0] ?? "";
+      const { key, value } = split(line.slice(comment.length)) ?? {};
+      return key !== undefined && value !== "" && SECRET.test(key) ? `${comment}${key}=(left out)` : line;
+    })
+    .join("\n");
+}
+
+/** Lines, with those that end in `\` joined to the next, as they were where nothing is joined. */
+function logicalLines(text: string): string[] {
+  const lines: string[] = [];
+  let begun: string | undefined;
+  for (const line of text.split(/\r?\n/)) {
+    const whole: string = begun === undefined ? line : begun + line.trimStart();
+    // Comments do not go on; a backslash before the last one makes both mean one plain backslash.
+    const goesOn = !/^\s*[#!]/.test(whole) && (/\\*$/.exec(whole)?.[0].length ?? 0) % 2 === 1;
+    if (goesOn) begun = whole.slice(0, -1);
+    else lines.push(whole);
+    if (!goesOn) begun = undefined;
+  }
+  if (begun !== undefined) lines.push(begun);
+  return lines;
+}
+
+/** Null for comments and empty lines. */
+function split(line: string): { key: string; value: string } | null {
+  const match = /^\s*([^#!\s=:][^\s=:]*)\s*[=:\s]?\s*(.*?)\s*$/.exec(line);
+  return match?.[1] === undefined ? null : { key: match[1], value: match[2] ?? "" };
 }

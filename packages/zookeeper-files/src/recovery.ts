@@ -73,10 +73,11 @@ export interface RecoveryPlan {
  */
 export function planRecovery(
   snapshots: readonly CheckedSnapshot[],
-  logs: readonly CheckedLog[],
+  allLogs: readonly CheckedLog[],
   options: PlanOptions = {},
 ): RecoveryPlan {
-  const problems: Problem[] = [];
+  const { logs, duplicates } = withoutDuplicates(allLogs);
+  const problems: Problem[] = [...duplicates];
   const candidates = snapshots.filter((snapshot) => snapshot.summary !== null).toSorted(newestFirst);
   let recoverable: Recoverable | null = null;
   let chosen: Replay | null = null;
@@ -111,6 +112,25 @@ export function planRecovery(
   }
   for (const log of logs) problems.push(...logProblems(log, chosen));
   return { recoverable, problems };
+}
+
+/**
+ * Of several logs of one zxid (`log.1` beside `log.1.bak`) a server reads one, and which one depends on the order in
+ * which the file system lists them. The plan takes the one with the plain name.
+ */
+function withoutDuplicates(logs: readonly CheckedLog[]): { logs: CheckedLog[]; duplicates: Problem[] } {
+  const kept = new Map<bigint, CheckedLog>();
+  const duplicates: Problem[] = [];
+  for (const log of logs.toSorted((a, b) => a.file.length - b.file.length)) {
+    const other = kept.get(log.zxid);
+    if (other === undefined) {
+      kept.set(log.zxid, log);
+      continue;
+    }
+    const message = `${other.file} has the same zxid: a server reads only one of them, and nobody can tell which. Move one away`;
+    duplicates.push({ severity: "data-loss", code: "LOG_DUPLICATE", file: log.file, offset: null, message });
+  }
+  return { logs: [...kept.values()], duplicates };
 }
 
 /** Following the logs from one zxid on. */

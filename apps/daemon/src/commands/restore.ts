@@ -7,6 +7,10 @@ import { openSeriesFor, type SeriesFlags } from "../open-series.ts";
 import { drawProgress } from "../progress-bar.ts";
 import { formatFields } from "../table.ts";
 
+const NEXT_STEPS = `
+Give the files to ZooKeeper's user (chown -R), then start the server with these as dataDir and dataLogDir.
+An ensemble: stop all members first, restore the same backup on every one of them, then start them.`;
+
 export interface RestoreFlags extends SeriesFlags {
   readonly id: string;
   readonly to?: string | undefined;
@@ -40,11 +44,8 @@ export async function restore(flags: RestoreFlags, context: CommandContext): Pro
     const fields: (readonly [string, string])[] = [["into", to]];
     if (dataLogDir !== undefined) fields.push(["logs into", dataLogDir]);
     fields.push(["size", formatBytes(restored)], ["up to", manifest.range.upTo]);
-    context.print(
-      `${colors.green("✔")} ${manifest.id} restored\n${formatFields(fields)}\n\n` +
-        "Give the files to ZooKeeper's user (chown -R), then start the server with these as dataDir and dataLogDir.\n" +
-        "An ensemble: stop all members first, restore the same backup on every one of them, then start them.",
-    );
+    context.print(`${colors.green("✔")} ${manifest.id} restored\n${formatFields(fields)}`);
+    if (manifest.source === "zookeeper") context.print(NEXT_STEPS);
     return ExitCode.ok;
   } finally {
     stopDrawing();

@@ -22,13 +22,14 @@ export async function verify(flags: SeriesFlags & { readonly all: boolean }, con
   try {
     const ids = await idsOf(flags.id, series, context.signal);
     for (const id of ids) {
-      const { result, code } = await verifyOne(series, id, context.signal);
+      const { result, code } = await verifyOne(series, id, flags.all, context.signal);
       // Damage outranks whatever else went wrong.
       if (exitCode !== ExitCode.damage && code !== ExitCode.ok) exitCode = code;
-      if (code === ExitCode.damage) exitCode = code;
       results.push(result);
       stopDrawing();
       if (!context.json) context.print(line(result));
+      // What keeps one from being read keeps the rest from it too.
+      if (!result.ok && result.error.code.startsWith("ERR_SINK_")) break;
     }
   } finally {
     stopDrawing();
@@ -45,15 +46,20 @@ async function idsOf(id: string | undefined, { catalog }: Series, signal: AbortS
   return id === undefined ? all : [all.at(-1) ?? id];
 }
 
-async function verifyOne(series: Series, id: string, signal: AbortSignal): Promise<{ result: Result; code: number }> {
+/** A failure is a result where it is about the backup, and, when all are verified, where others were found before it. */
+async function verifyOne(
+  series: Series,
+  id: string,
+  isOneOfAll: boolean,
+  signal: AbortSignal,
+): Promise<{ result: Result; code: number }> {
   try {
     const manifest = await series.verify(id, { signal });
     return { result: { id: manifest.id, ok: true }, code: ExitCode.ok };
   } catch (error) {
-    // What concerns one backup is a result; what concerns the run (no network, no such backup) ends it.
     const code = exitCodeOf(error);
-    const ofThisBackup = code === ExitCode.damage || isBackypError(error, "ERR_MANIFEST_UNSUPPORTED");
-    if (!ofThisBackup || !isBackypError(error)) throw error;
+    const isResult = isOneOfAll || code === ExitCode.damage || isBackypError(error, "ERR_MANIFEST_UNSUPPORTED");
+    if (!isResult || !isBackypError(error) || code === ExitCode.aborted) throw error;
     return { result: { id, ok: false, error: { code: error.code, message: error.message } }, code };
   }
 }

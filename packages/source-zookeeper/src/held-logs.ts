@@ -1,0 +1,123 @@
+import { abortError, BackypError } from "@zk-backyp/core";
+import { createLogChecker, type LogSummary } from "@zk-backyp/zookeeper-files";
+import { listDataFiles, nameOf, type OpenDataFile, openDataFile, stateOf } from "./data-files.ts";
+import { readFileStart } from "./read-file.ts";
+
+/** A log and what it holds at this moment. */
+export interface WalkedLog {
+  readonly log: OpenDataFile;
+  readonly summary: LogSummary;
+  /** Changes when the file does. */
+  readonly state: string;
+}
+
+/** File times are coarse: a file that was written to this long ago will show it when it is written to again. */
+const SETTLED_MS = 2_000;
+/** A log's header: shorter files, which a crash may leave, keep servers from starting. */
+const LOG_HEADER_BYTES = 16;
+
+/**
+ * The logs of one capture, held open from its beginning, while the server goes on: it appends to the newest, begins
+ * new ones, purges old ones (always the oldest first), and, as a follower that went astray, may cut its newest ones.
+ */
+export class HeldLogs {
+  readonly #folder: string | null;
+  readonly #snapshot: OpenDataFile | null;
+  readonly #logs: OpenDataFile[];
+  readonly #signal: AbortSignal;
+  readonly #walked = new Map<string, LogSummary>();
+  #closed = false;
+
+  constructor(
+    folder: string | null,
+    snapshot: OpenDataFile | null,
+    logs: readonly OpenDataFile[],
+    signal: AbortSignal,
+  ) {
+    this.#folder = folder;
+    this.#snapshot = snapshot;
+    this.#logs = [...logs];
+    this.#signal = signal;
+  }
+
+  /** Every log that has a record, in order, walked to its end. */
+  async walk(): Promise<WalkedLog[]> {
+    const walked: WalkedLog[] = [];
+    for (const log of this.#logs) {
+      const stats = await log.handle.stat();
+      const state = `${log.file} ${stateOf(stats)}`;
+      const summary = this.#walked.get(state) ?? (await this.#walk(log, stats.size));
+      if (Date.now() - stats.mtimeMs > SETTLED_MS) this.#walked.set(state, summary);
+      if (!isUnbegun(summary)) walked.push({ log, summary, state });
+    }
+    return walked;
+  }
+
+  /** Makes the next walk read every log again. */
+  forget(): void {
+    this.#walked.clear();
+  }
+
+  /**
+   * Takes the logs in that were begun since. Returns whether there were any.
+   *
+   * @throws BackypError `ERR_SOURCE_CHANGED` when some may have been purged before they could be taken in
+   */
+  async extend(): Promise<boolean> {
+    await this.requireOneHistory();
+    const before = this.#logs.length;
+    const newest = this.#logs.at(-1);
+    for (const listed of await listDataFiles(this.#folder, "log")) {
+      if (newest !== undefined && listed.zxid <= newest.zxid) continue;
+      const log = await openDataFile(this.#folder ?? "", listed);
+      // Purged again this very moment: whatever follows it does not follow what is held.
+      if (log === null) break;
+      if (this.#closed) {
+        await log.handle.close();
+        throw abortError(this.#signal);
+      }
+      this.#logs.push(log);
+    }
+    // As long as the newest one that was held is there, so is all that was begun after it.
+    const anchor = newest ?? this.#snapshot;
+    if (anchor === null || (await nameOf(anchor)) === "kept") return this.#logs.length > before;
+    throw changed(`${anchor.path} was purged during the capture, and newer logs may have been too`, anchor);
+  }
+
+  /**
+   * Refuses logs that a server took back: a follower that finds that its newest transactions were never agreed on cuts
+   * them off, by deleting newer logs while older ones stay. A purge never does that.
+   *
+   * @throws BackypError `ERR_SOURCE_CHANGED`
+   */
+  async requireOneHistory(): Promise<void> {
+    let olderIsKept = false;
+    for (const log of this.#logs) {
+      const name = await nameOf(log);
+      if (name === "kept") olderIsKept = true;
+      if (name === "replaced" || (name === "gone" && olderIsKept)) {
+        throw changed(`${log.path} was taken back by the server during the capture`, log);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const { handle } of this.#logs) await handle.close();
+  }
+
+  async #walk(log: OpenDataFile, size: number): Promise<LogSummary> {
+    const checker = createLogChecker();
+    for await (const chunk of readFileStart(log.handle, size, log.path, this.#signal)) checker.push(chunk);
+    return checker.end();
+  }
+}
+
+function changed(message: string, { path }: OpenDataFile): BackypError {
+  return new BackypError("ERR_SOURCE_CHANGED", message, { details: { path } });
+}
+
+/** A log that was created but has no transaction yet. It is nothing that a restore would need. */
+function isUnbegun(summary: LogSummary): boolean {
+  return summary.records === 0 && (summary.end !== "damaged" || summary.fileBytes < LOG_HEADER_BYTES);
+}
