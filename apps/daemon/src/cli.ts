@@ -12,6 +12,7 @@ import { verify } from "./commands/verify.ts";
 import { ExitCode, exitCodeOf } from "./exit-codes.ts";
 import { createLogger } from "./logger.ts";
 import { DEFAULT_PREFIX } from "./open-series.ts";
+import { printable } from "./printable.ts";
 import { version } from "./version.ts";
 
 /** Options that several commands have, as commander hands them over. */
@@ -37,7 +38,7 @@ export async function runCli(args: readonly string[], surroundings: CliSurroundi
       signal: surroundings.signal,
       logger: createLogger(),
       json,
-      print: (text) => surroundings.writeOut(`${text}\n`),
+      print: (text) => surroundings.writeOut(`${json ? text : printable(text)}\n`),
     };
     try {
       exitCode = await run(context);
@@ -63,7 +64,7 @@ function report(error: unknown, context: CommandContext, { writeError }: CliSurr
   const { code, message } = known ? error : { code: "ERR_INTERNAL", message: String(error) };
   context.logger.beforeLine();
   if (context.json) context.print(errorDocument(code, message));
-  writeError(`${colors.red("error")} ${code}: ${message}\n`);
+  writeError(`${colors.red("error")} ${code}: ${printable(message)}\n`);
   // Not foreseen: where it came from is what whoever mends it needs.
   if (!known && error instanceof Error) writeError(`${error.stack ?? ""}\n`);
 }

@@ -1,4 +1,5 @@
 import type { Logger } from "@zk-backyp/core";
+import { printable } from "./printable.ts";
 
 /** Says warnings on stderr, a line each, above a progress bar if one is drawn. */
 export interface CliLogger extends Logger {
@@ -13,7 +14,7 @@ export function createLogger(): CliLogger {
     info() {},
     warn(_fields, message) {
       logger.beforeLine();
-      process.stderr.write(`warning: ${message}\n`);
+      process.stderr.write(`warning: ${printable(message)}\n`);
     },
   };
   return logger;

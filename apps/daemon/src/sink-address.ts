@@ -1,4 +1,4 @@
-import { BackypError, type Sink } from "@zk-backyp/core";
+import { BackypError, isBackypError, type Sink } from "@zk-backyp/core";
 import { loadPlugin, OWN_PACKAGES } from "./load-plugin.ts";
 import type { CliLogger } from "./logger.ts";
 
@@ -9,6 +9,11 @@ import type { CliLogger } from "./logger.ts";
  * @throws BackypError `ERR_CONFIG_INVALID`, `ERR_PLUGIN_NOT_FOUND`
  */
 export async function openSinkAt(address: string, logger: CliLogger): Promise<Sink> {
+  // An empty variable in a script must not mean the working directory.
+  if (address.trim() === "") throw new BackypError("ERR_CONFIG_INVALID", "the address of the sink is empty");
+  if (/^file:(?!\/)/.test(address)) {
+    throw new BackypError("ERR_CONFIG_INVALID", `${address} is no file: address; write file:/path, or a plain path`);
+  }
   const folder = process.cwd();
   const url = parseUrl(address);
   if (url === null) {
@@ -24,7 +29,15 @@ export async function openSinkAt(address: string, logger: CliLogger): Promise<Si
       `the sink ${plugin.name} cannot be given as an address; use a configuration file`,
     );
   }
-  return plugin.create(plugin.parseOptions(plugin.optionsFromUrl(url)), { logger, folder });
+  let options: unknown;
+  try {
+    options = plugin.optionsFromUrl(url);
+  } catch (cause) {
+    if (isBackypError(cause)) throw cause;
+    const message = `${JSON.stringify(redacted(address))} is not an address of a sink: ${(cause as Error).message}`;
+    throw new BackypError("ERR_CONFIG_INVALID", message, { cause });
+  }
+  return plugin.create(plugin.parseOptions(options), { logger, folder });
 }
 
 /** Null for what is a path. One letter before the colon is not a scheme. */

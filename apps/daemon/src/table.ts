@@ -1,20 +1,14 @@
-import Table from "cli-table3";
+import { stripVTControlCharacters } from "node:util";
 import colors from "picocolors";
 
-/** Rows under bold headings, without lines, as `ls` and `docker ps` do it. */
+/** Rows under bold headings, in columns as wide as their widest cell, as `ls` and `docker ps` do it. */
 export function formatTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const table = new Table({
-    head: headings.map((heading) => colors.bold(heading)),
-    chars: Object.fromEntries(
-      [
-        ...["top", "top-mid", "top-left", "top-right", "bottom", "bottom-mid", "bottom-left", "bottom-right"],
-        ...["left", "left-mid", "mid", "mid-mid", "right", "right-mid", "middle"],
-      ].map((name) => [name, ""]),
-    ),
-    style: { head: [], border: [], "padding-left": 0, "padding-right": 2 },
-  });
-  for (const row of rows) table.push([...row]);
-  return trimLines(table.toString());
+  const lines = [headings.map((heading) => colors.bold(heading)), ...rows];
+  const widths = headings.map((_, column) =>
+    lines.reduce((widest, line) => Math.max(widest, widthOf(line[column] ?? "")), 0),
+  );
+  const padded = (cell: string, column: number): string => cell + " ".repeat((widths[column] ?? 0) - widthOf(cell));
+  return lines.map((line) => line.map(padded).join("  ").trimEnd()).join("\n");
 }
 
 /** Labels and values in two columns, indented. */
@@ -23,9 +17,6 @@ export function formatFields(fields: readonly (readonly [label: string, value: s
   return fields.map(([label, value]) => `  ${colors.dim(label.padEnd(width))}  ${value}`).join("\n");
 }
 
-function trimLines(text: string): string {
-  return text
-    .split("\n")
-    .map((line) => line.trimEnd())
-    .join("\n");
+function widthOf(cell: string): number {
+  return stripVTControlCharacters(cell).length;
 }

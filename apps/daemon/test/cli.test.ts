@@ -292,6 +292,9 @@ describe("what goes wrong has a message and an exit code:", () => {
       2,
       /no sink plugin "gopher"/,
     );
+    await expectFailure(["backup", "--data-dir", fixture.dataDir, "--to", ""], 2, /address of the sink is empty/);
+    await expectFailure(["backup", "--data-dir", fixture.dataDir, "--to", "file:relative"], 2, /write file:\/path/);
+    await expectFailure(["list", "--from", "s3://bucket/%zz"], 2, /not an address of a sink/);
     await expectFailure(["verify", "--from", sink], 2, /an id, latest, or --all/);
     await expectFailure(["verify", "x", "--all", "--from", sink], 2, /an id, latest, or --all/);
     await expectFailure(["restore", "latest", "--from", sink], 2, /Give --to/);

@@ -16,7 +16,7 @@ import type { Sink } from "./sink.ts";
 import type { Capture, Verdict } from "./source.ts";
 
 /** A source that goes on changing under every capture is told so after this many. */
-const MAX_ATTEMPTS = 16;
+const MAX_ATTEMPTS = 12;
 /** What a source is given to settle between two captures, at most. */
 const MAX_PAUSE_MS = 1_000;
 /** Clearing up has its own time limit: the run's signal may be aborted already. */
@@ -28,6 +28,7 @@ const CLEAN_UP_TIMEOUT_MS = 30_000;
  */
 export async function runBackup(series: SeriesContext, signal: AbortSignal): Promise<Manifest | null> {
   const earlierFailures: BackypError[] = [];
+  let fruitless = 0;
   for (let attempt = 1; ; attempt++) {
     const startedAt = series.startTime();
     const id = backupId(series.prefix, startedAt);
@@ -40,11 +41,12 @@ export async function runBackup(series: SeriesContext, signal: AbortSignal): Pro
     } catch (cause) {
       const changed = isBackypError(cause, "ERR_SOURCE_CHANGED");
       const again = changed || isBackypError(cause, "ERR_OBJECT_EXISTS");
-      if (!again || attempt === MAX_ATTEMPTS || signal.aborted) throw series.failed("backup:failed", id, cause);
+      if (again && cause.details.isProgress !== true) fruitless += 1;
+      if (!again || fruitless === MAX_ATTEMPTS || signal.aborted) throw series.failed("backup:failed", id, cause);
       if (changed) earlierFailures.push(cause);
       series.logger.warn({ backupId: id, err: cause }, `capturing again: ${cause.message}`);
     }
-    await sleep(Math.min(MAX_PAUSE_MS, 10 * 2 ** attempt), undefined, { signal }).catch(() => {
+    await sleep(Math.min(MAX_PAUSE_MS, 10 * 2 ** fruitless), undefined, { signal }).catch(() => {
       throw series.failed("backup:failed", id, abortError(signal));
     });
   }

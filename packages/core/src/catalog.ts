@@ -5,8 +5,8 @@ import { type Manifest, parseManifest } from "./manifest.ts";
 import type { Sink } from "./sink.ts";
 
 /** A manifest lists its files, of which a ZooKeeper backup has tens; this is far beyond any that is real. */
-const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
-const MANIFESTS_IN_FLIGHT = 16;
+const MAX_MANIFEST_BYTES = 8 * 1024 * 1024;
+const MANIFESTS_IN_FLIGHT = 8;
 
 /** One backup in a listing. A manifest that cannot be read does not hide the others: it is listed with its error. */
 export type CatalogItem =

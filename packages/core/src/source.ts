@@ -60,7 +60,8 @@ export interface CaptureRequest {
   readonly kind: "full";
   /**
    * What this run's earlier captures failed with (`ERR_SOURCE_CHANGED`), oldest first. What a source puts into an
-   * error's `details` it finds here again, and so it knows what not to choose once more.
+   * error's `details` it finds here again, and so it knows what not to choose once more. An error whose details have
+   * `isProgress: true` does not count among the failures after which a run gives up.
    */
   readonly earlierFailures: readonly BackypError[];
 }

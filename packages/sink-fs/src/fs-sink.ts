@@ -113,7 +113,7 @@ export function createFsSink(options: FsSinkOptions): Sink {
     let file: FileHandle;
     try {
       // list does not follow links either: what it does not show cannot be read.
-      file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+      file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     } catch (error) {
       if (!["ENOENT", "ENOTDIR", "ELOOP"].includes(systemErrorCode(error) ?? "")) throw fsError("open", path, error);
       await requireRoot();

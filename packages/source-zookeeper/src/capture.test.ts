@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import {
   chmod,
   copyFile,
@@ -114,6 +115,7 @@ describe("passes over a newest snapshot that", () => {
     expect(manifest.range.upTo).toBe("0x3ea");
     expect(filesOf(manifest)[0]).toBe("version-2/snapshot.3a7");
     expect(manifest.facts.passedOver).toEqual([{ file: "snapshot.3e4", reason: expect.stringMatching(reason) }]);
+    expect(manifest.problems).toMatchObject([{ severity: "info", code: "SNAPSHOT_PASSED_OVER", file: "snapshot.3e4" }]);
   };
 
   it.each([20, 5_000, 100_000, 200_000, 239_900])("has a flipped bit at byte %i", async (offset) => {
@@ -145,19 +147,16 @@ describe("passes over a newest snapshot that", () => {
     expect(manifest.facts.passedOver).toMatchObject([{ file: "snapshot.22.gz" }]);
   });
 
-  it("shows transactions that no log has", async () => {
-    // snapshot.346 shows 0x347, which is the last record of log.2a8.
-    for (const name of ["snapshot.3a7", "snapshot.3e4", "log.348", "log.3a8", "log.3e5"])
-      await rm(join(version2, name));
-    const log = join(version2, "log.2a8");
-    const end = (await inspect([log])).logs[0]?.bytes ?? 0;
-    const file = await open(log, "r+");
-    await file.write(Buffer.alloc(20), 0, 20, end - 20);
-    await file.close();
+  it("comes after many more that are damaged", async () => {
+    for (let n = 0; n < 20; n++) {
+      const file = join(version2, `snapshot.${(0x3d0 + n).toString(16)}`);
+      await copyFile(join(version2, "snapshot.346"), file);
+      await flip(file, 5_000);
+    }
+    await flip(join(version2, "snapshot.3e4"), 5_000);
     const manifest = await backUp(seriesOf(fixture));
-    expect(filesOf(manifest)[0]).toBe("version-2/snapshot.2a7");
-    expect(manifest.range.upTo).toBe("0x346");
-    expect(manifest.facts.passedOver).toMatchObject([{ file: "snapshot.346", reason: expect.stringMatching(/0x347/) }]);
+    expect(filesOf(manifest)[0]).toBe("version-2/snapshot.3a7");
+    expect(manifest.problems).toHaveLength(21);
   });
 
   it("fails when none is left, and says why for each", async () => {
@@ -180,6 +179,29 @@ describe("refuses logs that would lose something:", () => {
   it("a flipped byte in the middle", async () => {
     await flip(join(version2, "log.3a8"), 3_000);
     await expect(seriesOf(fixture).backup()).rejects.toSatisfy(coded("ERR_SOURCE_DAMAGED", /log\.3a8: .*at byte/));
+  });
+
+  it("a snapshot that shows transactions which no log has", async () => {
+    // snapshot.346 shows 0x347, which is the last record of log.2a8.
+    for (const name of ["snapshot.3a7", "snapshot.3e4", "log.348", "log.3a8", "log.3e5"])
+      await rm(join(version2, name));
+    const log = join(version2, "log.2a8");
+    const end = (await inspect([log])).logs[0]?.bytes ?? 0;
+    const file = await open(log, "r+");
+    await file.write(Buffer.alloc(20), 0, 20, end - 20);
+    await file.close();
+    await expect(seriesOf(fixture).backup()).rejects.toSatisfy(coded("ERR_SOURCE_DAMAGED", /snapshot\.346: .*0x347/));
+  });
+
+  it("a damaged snapshot that the logs of an older one do not reach", async () => {
+    await flip(join(version2, "snapshot.3e4"), 30_000);
+    for (const name of ["log.3a8", "log.3e5"]) await rm(join(version2, name));
+    await expect(seriesOf(fixture).backup()).rejects.toSatisfy(
+      coded(
+        "ERR_SOURCE_DAMAGED",
+        /snapshot\.3e4: it cannot be used \(.*\), and without it the other files reach only 0x3a7/,
+      ),
+    );
   });
 
   it("a log missing after the snapshot", async () => {
@@ -232,7 +254,9 @@ describe("says what is wrong with", () => {
     await mkdir(join(folder, "version-2/snapshot.1"), { recursive: true });
     await rejects({ dataDir: folder }, "ERR_SOURCE_UNAVAILABLE", /neither a snapshot nor a log/);
     await symlink("/dev", join(folder, "version-2/snapshot.2"));
-    await rejects({ dataDir: folder }, "ERR_SOURCE_UNAVAILABLE", /snapshot\.2 is not a regular file/);
+    await symlink("/nowhere", join(folder, "version-2/log.2"));
+    execFileSync("mkfifo", [join(folder, "version-2/snapshot.3")]);
+    await rejects({ dataDir: folder }, "ERR_SOURCE_UNAVAILABLE", /neither a snapshot nor a log/);
   });
 
   it.skipIf(process.getuid?.() === 0)("a file without permission", async () => {
@@ -260,6 +284,7 @@ describe("says what is wrong with", () => {
 
   it.each([
     [{ server: "nohost" }, /server: is not host:port/],
+    [{ server: "host:99999" }, /server: has no such port/],
     [{ dataDir: "" }, /dataDir: is empty/],
     [{ dataLogDir: "/x" }, /dataLogDir: needs dataDir/],
     [{ dataDri: "/x" }, /dataDri/],
@@ -288,7 +313,7 @@ describe("keeps as information", () => {
       "config/currentEpoch",
       "config/acceptedEpoch",
       "config/zoo.cfg",
-      "config/zoo.cfg.dynamic.1",
+      "config/zoo.cfg.dynamic",
     ]);
     expect(JSON.stringify(manifest)).not.toContain("hunter2");
     await series.restore(manifest.id, { main: join(folder, "restored") });

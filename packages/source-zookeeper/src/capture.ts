@@ -12,6 +12,7 @@ import {
   oneChunk,
   type Problem,
   type RunContext,
+  type Verdict,
 } from "@zk-backyp/core";
 import { type CheckedLog, counterOf, formatZxid, planRecovery } from "@zk-backyp/zookeeper-files";
 import { type ChosenFiles, chooseFiles, rejectSnapshot } from "./choose-files.ts";
@@ -132,6 +133,7 @@ class HotCapture implements Capture {
     const { snapshot } = this.#parts.chosen;
     return {
       ...this.#verifier,
+      finish: () => this.#verdict(),
       watch: (entry) => {
         const watched = this.#verifier.watch(entry);
         const isSnapshot = snapshot !== null && entry.path === DATA_FOLDER + snapshot.file;
@@ -140,13 +142,27 @@ class HotCapture implements Capture {
     };
   }
 
+  #verdict(): Verdict {
+    const verdict = this.#verifier.finish();
+    const passedOver = this.#parts.chosen.rejections.map(({ file, reason }): Problem => {
+      const message = `this snapshot was passed over for an older one, from which the logs lead as far: ${reason}`;
+      return { severity: "info", code: "SNAPSHOT_PASSED_OVER", file, offset: null, message };
+    });
+    const problems = [...passedOver, ...verdict.problems];
+    for (const { code, file, message } of problems) {
+      // What a person should know before the day of the restore. The rest is in the manifest.
+      const isNews = code === "NO_LOGS" || code === "LOGS_ONLY" || code === "SNAPSHOT_PASSED_OVER";
+      if (isNews) this.#parts.context.logger.warn({ code }, file === null ? message : `${file}: ${message}`);
+    }
+    return { ...verdict, problems };
+  }
+
   async *entries(): AsyncGenerator<Entry, void, void> {
     const { snapshot } = this.#parts.chosen;
     if (snapshot !== null) yield this.#entry(snapshot, snapshot.stats.size);
     const logs = await this.#coveringLogs();
     for (const { log, summary } of logs) yield this.#entry(log, summary.bytes);
     await this.#logs.requireOneHistory();
-    if (snapshot !== null && logs.length === 0) this.#warnOfNoLogs(snapshot);
     for (const { path, text } of this.#parts.config) {
       const content = Buffer.from(text);
       yield { path, size: content.byteLength, mtime: new Date(), body: oneChunk(content) };
@@ -198,7 +214,7 @@ class HotCapture implements Capture {
 
   /** What keeps these logs from being archived, as the error to end with if it stays that way. Null when all is there. */
   #whatIsMissing(walked: readonly WalkedLog[]): BackypError | null {
-    const { status, location } = this.#parts;
+    const { status, location, chosen } = this.#parts;
     const logs = walked.map(({ log, summary }): CheckedLog => {
       // The unfinished record at its end, whatever a server would say to it, is not archived.
       const problems = summary.end === "torn" ? [] : summary.problems;
@@ -206,34 +222,28 @@ class HotCapture implements Capture {
     });
     const { recoverable, problems } = planRecovery(this.#verifier.snapshots, logs);
     if (recoverable === null || problems.some(({ severity }) => severity !== "info")) return this.#refusal(problems);
+    const end = recoverable.zxid;
+    // An older snapshot serves in the place of a newer one only if the logs lead from it to there.
+    const lost = chosen.rejections.find(({ zxid }) => counterOf(zxid) !== 0n && zxid > end);
+    if (lost !== undefined) {
+      const message = `it cannot be used (${lost.reason}), and without it the other files reach only ${formatZxid(end)}`;
+      return this.#refusal([{ severity: "data-loss", code: "SNAPSHOT_LOST", file: lost.file, offset: null, message }]);
+    }
     const applied = status?.zxid ?? 0n;
     // A leader that was just elected reports an epoch's beginning, which no transaction has.
-    if (counterOf(applied) === 0n || recoverable.zxid >= applied) return null;
+    if (counterOf(applied) === 0n || end >= applied) return null;
     return new BackypError(
       "ERR_SOURCE_UNAVAILABLE",
-      `the server has applied ${formatZxid(applied)}, but the files in ${location.logs ?? location.dataDir} end with ${formatZxid(recoverable.zxid)}: is this that server's dataLogDir?`,
+      `the server has applied ${formatZxid(applied)}, but the files in ${location.logs ?? location.dataDir} end with ${formatZxid(end)}: is this that server's dataLogDir?`,
       { details: { path: location.logs ?? location.dataDir } },
     );
   }
 
   #refusal(problems: readonly Problem[]): BackypError {
-    const { chosen, location } = this.#parts;
-    const uncovered = problems.find(({ code }) => code === "SNAPSHOT_NOT_COVERED");
-    // An older snapshot may be whole where this one is not.
-    if (chosen.snapshot !== null && uncovered !== undefined) return rejectSnapshot(chosen.snapshot, uncovered.message);
     return unrestorable(
       problems,
-      `the files in ${location.dataDir}`,
+      `the files in ${this.#parts.location.dataDir}`,
       ". A server that still runs holds everything in memory: do not restart it; back up another member, or make this one write a new snapshot",
-    );
-  }
-
-  #warnOfNoLogs({ path, zxid }: OpenDataFile): void {
-    const { location, context } = this.#parts;
-    if (zxid === 0n) return;
-    context.logger.warn(
-      { path },
-      `there is no log beside ${path}: has the server a dataLogDir, besides ${location.dataDir}? No change after ${formatZxid(zxid)} is in this backup`,
     );
   }
 }

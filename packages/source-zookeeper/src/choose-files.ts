@@ -7,8 +7,10 @@ import type { Location } from "./locate.ts";
 const MAX_LISTINGS = 10;
 
 /** A snapshot that was not used, and why. */
-export interface Rejection {
+interface Rejection {
   readonly file: string;
+  /** The server had applied this when it began to write the file. */
+  readonly zxid: bigint;
   readonly reason: string;
 }
 
@@ -28,7 +30,7 @@ export function rejectSnapshot(snapshot: OpenDataFile, reason: string): BackypEr
     "ERR_SOURCE_CHANGED",
     `${snapshot.path} cannot be used (${reason}); trying an older snapshot`,
     {
-      details: { path: snapshot.path, rejectedSnapshot: identityOf(snapshot), reason },
+      details: { path: snapshot.path, rejectedSnapshot: identityOf(snapshot), reason, isProgress: true },
     },
   );
 }
@@ -91,7 +93,7 @@ async function choose(
     if (file === null) return "gone";
     const reason = rejected.get(identityOf(file)) ?? (await whyUnfinished(file));
     if (reason === null) usable.push(file);
-    else rejections.push({ file: file.file, reason });
+    else rejections.push({ file: file.file, zxid: file.zxid, reason });
   }
   if (listed.length > 0 && usable.length === 0) throw noneUsable(location, rejections);
   const snapshot = usable.toReversed().toSorted((a, b) => b.stats.mtimeMs - a.stats.mtimeMs)[0] ?? null;

@@ -1,5 +1,5 @@
-import { readFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { readFile, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { type Logger, systemErrorCode } from "@zk-backyp/core";
 import type { Location } from "./locate.ts";
 import { CONFIG_FOLDER } from "./verifier.ts";
@@ -15,9 +15,10 @@ export interface ConfigFile {
 /** `myid`, epochs, `zoo.cfg` and its dynamic part, as far as they are there. None of them can fail a backup. */
 export async function readConfigFiles({ dataDir, snapshots, zooCfg }: Location, logger: Logger): Promise<ConfigFile[]> {
   const files: ConfigFile[] = [];
-  const add = async (name: string, path: string): Promise<void> => {
+  const add = async (name: string, path: string, filter = (text: string) => text): Promise<void> => {
     try {
-      files.push({ path: `${CONFIG_FOLDER}${name}`, text: withoutSecrets(await readFile(path, "utf8")) });
+      if (!(await stat(path)).isFile()) throw new Error("it is no file");
+      files.push({ path: `${CONFIG_FOLDER}${name}`, text: filter(await readFile(path, "utf8")) });
     } catch (error) {
       if (systemErrorCode(error) === "ENOENT") return;
       logger.warn({ err: error, path }, `${path} is left out of the backup: ${(error as Error).message}`);
@@ -28,9 +29,9 @@ export async function readConfigFiles({ dataDir, snapshots, zooCfg }: Location, 
     if (snapshots !== null) await add(name, join(snapshots, name));
   }
   if (zooCfg !== null) {
-    await add(basename(zooCfg.path), zooCfg.path);
+    await add("zoo.cfg", zooCfg.path, withoutSecrets);
     const dynamic = zooCfg.settings.get("dynamicConfigFile");
-    if (dynamic !== undefined) await add(basename(dynamic), resolve(dirname(zooCfg.path), dynamic));
+    if (dynamic !== undefined) await add("zoo.cfg.dynamic", resolve(dirname(zooCfg.path), dynamic), withoutSecrets);
   }
   return files;
 }

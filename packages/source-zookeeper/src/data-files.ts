@@ -25,13 +25,21 @@ export interface OpenDataFile extends ListedFile {
  */
 export async function listDataFiles(folder: string | null, kind: FileName["kind"]): Promise<ListedFile[]> {
   if (folder === null) return [];
-  return (await entriesIn(folder))
-    .flatMap((entry) => {
-      const name = parseFileName(entry.name);
-      if (name?.kind !== kind || entry.name !== canonicalName(name)) return [];
-      return entry.isFile() || entry.isSymbolicLink() ? [{ ...name, file: entry.name }] : [];
-    })
-    .sort((a, b) => (a.zxid < b.zxid ? -1 : a.zxid > b.zxid ? 1 : a.file < b.file ? -1 : 1));
+  const listed: ListedFile[] = [];
+  for (const entry of await entriesIn(folder)) {
+    const name = parseFileName(entry.name);
+    if (name?.kind !== kind || entry.name !== canonicalName(name)) continue;
+    const isFile = entry.isSymbolicLink() ? await leadsToFile(join(folder, entry.name)) : entry.isFile();
+    if (isFile) listed.push({ ...name, file: entry.name });
+  }
+  return listed.sort((a, b) => (a.zxid < b.zxid ? -1 : a.zxid > b.zxid ? 1 : a.file < b.file ? -1 : 1));
+}
+
+async function leadsToFile(link: string): Promise<boolean> {
+  return stat(link).then(
+    (stats) => stats.isFile(),
+    () => false,
+  );
 }
 
 function canonicalName({ kind, zxid, compression }: FileName): string {

@@ -191,6 +191,32 @@ describe("while a backup is under way, a server", () => {
   });
 });
 
+it("a later epoch does not stand for the end of the one before it", async () => {
+  await write("snapshot.100000005", snapshotAt(E1 + 8n));
+  await write("log.100000001", log(E1 + 1n, E1 + 6n));
+  await write("log.200000001", log(E2 + 1n, E2 + 5n));
+  await expect(seriesWith().backup()).rejects.toThrow(/applied, but the logs|written while txns up to 0x100000008/);
+});
+
+it("a snapshot without a log is taken with a warning, and so are logs without a snapshot", async () => {
+  const warnings: string[] = [];
+  const logger = { debug() {}, info() {}, warn: (_: object, message: string) => void warnings.push(message) };
+  const source = createZooKeeperSource({ dataDir: folder });
+  const series = openSeries({ prefix: "zk", source, sink: memorySink(), logger });
+  await write("snapshot.5", snapshotAt(5n));
+  expect((await backUp(series)).problems).toMatchObject([{ severity: "info", code: "NO_LOGS" }]);
+  await rm(join(version2, "snapshot.5"));
+  await write("log.1", log(1n, 5n));
+  expect((await backUp(series)).problems).toMatchObject([{ severity: "info", code: "LOGS_ONLY" }]);
+  expect(warnings).toEqual([expect.stringMatching(/dataLogDir/), expect.stringMatching(/snapshot\.trust\.empty/)]);
+});
+
+it("a server's clock may be anything", async () => {
+  await write("snapshot.1", snapshotAt(1n));
+  await write("log.1", makeLog({ zxid: 1n, timeMs: 2n ** 60n }, { zxid: 2n }));
+  expect((await backUp(seriesWith())).times).toBeNull();
+});
+
 it("a backup that is aborted while it waits holds nothing open", async () => {
   await write("snapshot.5", snapshotAt(8n));
   await write("log.1", log(1n, 6n));

@@ -23,7 +23,10 @@ const schema: z.ZodType<ZooKeeperSourceOptions> = z
     dataDir: path,
     dataLogDir: path,
     zooCfg: path,
-    server: z.string().regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:]+):\d{1,5}$/, "is not host:port"),
+    server: z
+      .string()
+      .regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:]+):\d{1,5}$/, "is not host:port")
+      .refine((text) => Number(text.split(":").at(-1)) < 65_536, "has no such port"),
   })
   .partial()
   .refine(

@@ -120,7 +120,13 @@ function damagedSnapshot(file: string, error: ZooKeeperFileError): BackypError {
 function timesOf(logs: readonly LogSummary[]): TimeRange | null {
   const from = logs.find(({ firstTimeMs }) => firstTimeMs !== null)?.firstTimeMs ?? null;
   const upTo = logs.findLast(({ lastTimeMs }) => lastTimeMs !== null)?.lastTimeMs ?? null;
-  return from === null || upTo === null ? null : { from: new Date(from), upTo: new Date(upTo) };
+  if (from === null || upTo === null || !isWritable(from) || !isWritable(upTo)) return null;
+  return { from: new Date(from), upTo: new Date(upTo) };
+}
+
+/** Whether it can be written with four digits for the year. A server's clock can be anything. */
+function isWritable(timeMs: number): boolean {
+  return timeMs >= Date.UTC(0, 0) && timeMs < Date.UTC(10_000, 0);
 }
 
 function contentsOf(snapshot: CheckedSnapshot | null, logs: readonly CheckedLog[]): JsonObject {

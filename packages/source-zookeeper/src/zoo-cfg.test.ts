@@ -20,21 +20,35 @@ describe("zoo.cfg", () => {
   it.each([
     "ssl.keyStore.password=x",
     "ssl.quorum.trustStore.password = x",
-    "sslQuorum.keyStore.passwordPath=x",
     "zookeeper.DigestAuthenticationProvider.superDigest=x",
     "my.secret: x",
     "ssl.keyStore.password x",
+    "ssl.keyStore.password\tx",
     "ssl.keyStore.password=abc\\\n  x",
-    "#ssl.keyStore.password=x",
-    " # ! ssl.keyStore.passwd x",
-  ])("is kept without the value of %s", (line) => {
-    const kept = withoutSecrets(`a=1\n${line}\nb=2\n`);
-    expect(kept).toMatch(/^a=1\n.*\(left out\)\nb=2\n$/);
-    expect(kept).not.toMatch(/abc|x\n/);
+    "ssl.keyStore.p\\u0061ssword=x",
+    "api.token=x",
+    "sasl.jaas.config=user_super=x",
+  ])("is kept without the value of %j", (line) => {
+    const kept = withoutSecrets(`tickTime=1\n${line}\nclientPort=2\n`);
+    expect(kept).toMatch(/^tickTime=1\n.*=\(left out\)\nclientPort=2\n$/);
+    expect(kept).not.toMatch(/abc|x$/m);
   });
 
-  it("keeps everything else as it is", () => {
-    const text = "# the password is elsewhere\nssl.keyStore.password=\nclientPort=2181\r\n\nserver.1=a:1:2\n";
-    expect(withoutSecrets(text)).toBe(text.replace("\r", ""));
+  it.each(["#ssl.keyStore.password=x", " # ! ssl.keyStore.passwd x", "! x"])(
+    "is kept without the comment %j",
+    (line) => {
+      expect(withoutSecrets(`a=1\n${line}\n`)).toBe("a=(left out)\n");
+    },
+  );
+
+  it("keeps what tells how the server ran", () => {
+    const text = "dataDir=/d\nclientPort=2181\nserver.1=a:1:2:participant;0.0.0.0:2181\nautopurge.snapRetainCount=3\n";
+    expect(withoutSecrets(text)).toBe(text);
+  });
+
+  it("keeps no setting's value where one is empty before it", () => {
+    expect(withoutSecrets("ssl.keyStore.password=\nclientPort=2181\n")).toBe(
+      "ssl.keyStore.password=(left out)\nclientPort=2181\n",
+    );
   });
 });

@@ -39,20 +39,18 @@ export function parseProperties(text: string): Map<string, string> {
   return settings;
 }
 
-const SECRET = /passw|passphrase|secret|credential|superdigest/i;
+/** Settings whose values are nobody's secret. Whatever else there is may be one, under a name that nobody foresaw. */
+const HARMLESS =
+  /^(dataDir|dataLogDir|clientPort(Address)?|secureClientPort(Address)?|tickTime|initLimit|syncLimit|connectToLearnerMasterLimit|(min|max)SessionTimeout|maxClientCnxns|maxCnxns|preAllocSize|snapCount|snapSizeLimitInKb|txnLogSizeLimitInKb|electionAlg|leaderServes|peerType|quorumListenOnAllIPs|standaloneEnabled|reconfigEnabled|dynamicConfigFile|localSessionsEnabled|localSessionsUpgradingEnabled|extendedTypesEnabled|forceSync|jute\.maxbuffer|observerMasterPort|syncEnabled|sslQuorum|portUnification|client\.portUnification|serverCnxnFactory|4lw\.commands\.whitelist|autopurge\.\w+|admin\.(enableServer|serverAddress|serverPort|commandURL)|metricsProvider\.(className|httpHost|httpPort)|digest\.enabled|snapshot\.[\w.]+|server\.\d+|group\.\d+|weight\.\d+|version)$/;
 
-/**
- * A `zoo.cfg` as it may lie in an archive: the values of passwords (key stores, trust stores, SASL) are left out, also
- * where they are commented out.
- */
+/** A `zoo.cfg` as it may lie in an archive: the names of all settings, the values of those that are harmless. */
 export function withoutSecrets(text: string): string {
-  return logicalLines(text)
-    .map((line) => {
-      const comment = /^[\s#!]*/.exec(line)?.[0] ?? "";
-      const { key, value } = split(line.slice(comment.length)) ?? {};
-      return key !== undefined && value !== "" && SECRET.test(key) ? `${comment}${key}=(left out)` : line;
-    })
-    .join("\n");
+  const kept = logicalLines(text).flatMap((line) => {
+    const setting = split(line);
+    if (setting === null) return [];
+    return [HARMLESS.test(setting.key) ? `${setting.key}=${setting.value}` : `${setting.key}=(left out)`];
+  });
+  return `${kept.join("\n")}\n`;
 }
 
 /** Lines, with those that end in `\` joined to the next, as they were where nothing is joined. */

@@ -73,10 +73,12 @@ describe("files that fit together", () => {
   });
 
   test("no logs", () => {
-    expect(planRecovery([snapshot(0x22n)], [])).toEqual({
+    expect(planRecovery([snapshot(0x22n)], [], { partial: true })).toEqual({
       recoverable: { zxid: 0x22n, from: "snapshot.22", logs: [] },
       problems: [],
     });
+    // They may lie where nobody looked.
+    expect(codes(planRecovery([snapshot(0x22n)], []))).toEqual(["info NO_LOGS null"]);
   });
 
   test("epochs that follow each other, in one log and from one to the next", () => {
@@ -195,7 +197,35 @@ describe("a snapshot that was written under load", () => {
 
   test("an older or an empty digest shows nothing", () => {
     const summary = { digest: { zxid: 0n, version: 2, value: 0n }, lastZxid: 0x30n, highestZxid: 0x11n };
-    expect(planRecovery([snapshot(0x30n, summary)], [])).toMatchObject({ recoverable: { zxid: 0x30n }, problems: [] });
+    const plan = planRecovery([snapshot(0x30n, summary)], [], { partial: true });
+    expect(plan).toMatchObject({ recoverable: { zxid: 0x30n }, problems: [] });
+  });
+
+  test("a later epoch does not stand for what is missing of an earlier one", () => {
+    const traced = snapshot(epoch(1, 5n), { highestZxid: epoch(1, 8n) });
+    const later = log(epoch(4, 1n), epoch(4, 2n));
+    const missing = planRecovery([traced], [log(...row(epoch(1, 1n), epoch(1, 6n))), later]);
+    expect(missing.recoverable).toBeNull();
+    expect(codes(missing)[0]).toMatch(/^data-loss SNAPSHOT_NOT_COVERED/);
+    const there = planRecovery([traced], [log(...row(epoch(1, 1n), epoch(1, 8n))), later]);
+    expect(there).toMatchObject({ recoverable: { zxid: epoch(4, 2n) }, problems: [] });
+    const bad = planRecovery(
+      [snapshot(epoch(1, 2n)), badSnapshot(epoch(2, 7n))],
+      [log(...row(epoch(1, 1n), epoch(1, 6n))), later],
+    );
+    expect(codes(bad).some((code) => code.startsWith("data-loss SNAPSHOT_BAD_SEAL"))).toBe(true);
+  });
+
+  test("of two logs of one zxid the one with the plain name counts, and that is told", () => {
+    const copy = { ...log(...row(1n, 5n)), file: "log.1.bak" };
+    for (const logs of [
+      [copy, log(...row(1n, 9n))],
+      [log(...row(1n, 9n)), copy],
+    ]) {
+      const plan = planRecovery([snapshot(0n)], logs);
+      expect(plan.recoverable).toMatchObject({ zxid: 9n, logs: ["log.1"] });
+      expect(codes(plan)).toEqual(["data-loss LOG_DUPLICATE log.1.bak"]);
+    }
   });
 
   test("ACLs that it lacks are mentioned", () => {

@@ -83,7 +83,7 @@ export function planRecovery(
   let chosen: Replay | null = null;
   for (const snapshot of candidates) {
     const replay = replayFrom(snapshot.zxid, logs);
-    const uncovered = highestTraced(snapshot, replay.zxid);
+    const uncovered = uncoveredTrace(snapshot, replay);
     if (uncovered === null) {
       chosen = replay;
       recoverable = { zxid: replay.zxid, from: snapshot.file, logs: replay.used };
@@ -103,11 +103,15 @@ export function planRecovery(
       setProblem("fatal", "NO_VALID_SNAPSHOT", "no snapshot is intact, so no server starts with these files"),
     );
   }
+  if (recoverable !== null && recoverable.from !== null && logs.length === 0 && options.partial !== true) {
+    const message = `there is no log beside the snapshot: if the server has a dataLogDir, that belongs to it. No change after ${formatZxid(recoverable.zxid)} is in here`;
+    problems.push(setProblem("info", "NO_LOGS", message));
+  }
   if (chosen !== null) problems.push(...chosen.problems);
-  const end = recoverable?.zxid ?? null;
+  const good = recoverable === null ? null : chosen;
   for (const snapshot of snapshots) {
     if (snapshot.error === null) continue;
-    const problem = badSnapshot(snapshot, snapshot.error, end);
+    const problem = badSnapshot(snapshot, snapshot.error, good);
     problems.push(candidates.length === 0 ? { ...problem, severity: "fatal" } : problem);
   }
   for (const log of logs) problems.push(...logProblems(log, chosen));
@@ -137,6 +141,8 @@ function withoutDuplicates(logs: readonly CheckedLog[]): { logs: CheckedLog[]; d
 interface Replay {
   /** The last txn that was reached. */
   readonly zxid: bigint;
+  /** Whether this txn was reached on the way: it is in the snapshot, or in a log that was followed. */
+  reaches(zxid: bigint): boolean;
   /** Files that a server reads for it, the first ones perhaps in vain, up to where the replay stopped. */
   readonly used: readonly string[];
   /** All files that a server would read. */
@@ -146,10 +152,21 @@ interface Replay {
 
 function replayFrom(start: bigint, logs: readonly CheckedLog[]): Replay {
   const selected = logsFor(start, logs);
-  const read = new Set(selected.map((log) => log.file));
   const used: string[] = [];
+  const followed: { readonly first: bigint; readonly last: bigint }[] = [];
   const problems: Problem[] = [];
   let zxid = start;
+  const result = (): Replay => ({
+    zxid,
+    // Not merely "is below the end": a whole epoch may be missing before it.
+    reaches: (traced) =>
+      traced <= start ||
+      counterOf(traced) === 0n ||
+      followed.some(({ first, last }) => first <= traced && traced <= last),
+    used,
+    read: new Set(selected.map((log) => log.file)),
+    problems,
+  });
   let previous: bigint | null = null;
   for (const log of selected) {
     for (const run of log.summary.runs) {
@@ -159,7 +176,7 @@ function replayFrom(start: bigint, logs: readonly CheckedLog[]): Replay {
           `${formatZxid(run.first)} comes after ${formatZxid(previous)}: these logs are not of one history. ` +
           `Servers apply them all the same. What is known to be good ends at ${formatZxid(zxid)}`;
         problems.push({ severity: "data-loss", code: "LOGS_OUT_OF_ORDER", ...place, message });
-        return { zxid, used, read, problems };
+        return result();
       }
       previous = run.last;
       // The server skips what the snapshot has.
@@ -171,15 +188,16 @@ function replayFrom(start: bigint, logs: readonly CheckedLog[]): Replay {
           ...place,
           message: gapMessage(start, zxid, run.first),
         });
-        return { zxid, used, read, problems };
+        return result();
       }
       zxid = run.last;
+      followed.push(run);
       if (used.at(-1) !== log.file) used.push(log.file);
     }
     // Also one that holds nothing new belongs to what a server reads, unless no server can read it.
     if (used.at(-1) !== log.file && log.summary.bytes > 0) used.push(log.file);
   }
-  return { zxid, used, read, problems };
+  return result();
 }
 
 function gapMessage(start: bigint, last: bigint, next: bigint): string {
@@ -194,16 +212,15 @@ function gapMessage(start: bigint, last: bigint, next: bigint): string {
   );
 }
 
-/** The highest txn that the snapshot shows traces of, if it is beyond `end`; else null. */
-function highestTraced(snapshot: CheckedSnapshot, end: bigint): bigint | null {
-  const { summary } = snapshot;
+/** The highest txn that the snapshot shows a trace of and that the replay does not reach, or null. */
+function uncoveredTrace({ summary, zxid }: CheckedSnapshot, replay: Replay): bigint | null {
   if (summary === null) return null;
-  let highest = summary.highestZxid;
-  // These two may be what a new leader begins its epoch with, counter 0: no txn has that zxid.
-  for (const zxid of [summary.digest?.zxid, summary.lastZxid]) {
-    if (zxid !== undefined && zxid !== null && counterOf(zxid) !== 0n && zxid > highest) highest = zxid;
-  }
-  return highest > snapshot.zxid && highest > end ? highest : null;
+  const traces = [summary.highestZxid, summary.digest?.zxid ?? 0n, summary.lastZxid ?? 0n];
+  const uncovered = traces.filter((traced) => traced > zxid && !replay.reaches(traced));
+  return uncovered.reduce<bigint | null>(
+    (highest, traced) => (highest === null || traced > highest ? traced : highest),
+    null,
+  );
 }
 
 function coverageProblem(snapshot: CheckedSnapshot, highest: bigint, end: bigint): Problem {
@@ -224,21 +241,16 @@ function snapshotNotes(snapshot: CheckedSnapshot): Problem[] {
 }
 
 /** A server passes a bad snapshot over. That is harmless if what is left reaches the bad one's zxid. */
-function badSnapshot(snapshot: CheckedSnapshot, error: ZooKeeperFileError, end: bigint | null): Problem {
-  const reaches = end !== null && (end >= snapshot.zxid || isOnlyEpoch(end, snapshot.zxid));
+function badSnapshot(snapshot: CheckedSnapshot, error: ZooKeeperFileError, replay: Replay | null): Problem {
+  const reaches = replay?.reaches(snapshot.zxid) === true;
   const consequence = reaches
     ? "servers pass it over, and nothing is lost with it"
-    : end === null
+    : replay === null
       ? "nothing else can take its place"
-      : `servers pass it over, but the other files reach only ${formatZxid(end)}`;
+      : `servers pass it over, but the other files reach only ${formatZxid(replay.zxid)}`;
   const { code, offset } = error;
   const severity = reaches ? "info" : "data-loss";
   return { severity, code, file: snapshot.file, offset, message: `${error.message}; ${consequence}` };
-}
-
-/** Whether `zxid` is the mere beginning of a later epoch than `end`, which no txn has. */
-function isOnlyEpoch(end: bigint, zxid: bigint): boolean {
-  return counterOf(zxid) === 0n && zxid > end;
 }
 
 function logProblems(log: CheckedLog, replay: Replay | null): Problem[] {

@@ -45,6 +45,7 @@ export async function restore(flags: RestoreFlags, context: CommandContext): Pro
     if (dataLogDir !== undefined) fields.push(["logs into", dataLogDir]);
     fields.push(["size", formatBytes(restored)], ["up to", manifest.range.upTo]);
     context.print(`${colors.green("✔")} ${manifest.id} restored\n${formatFields(fields)}`);
+    for (const { message } of manifest.problems) context.print(`\nNote: ${message}.`);
     if (manifest.source === "zookeeper") context.print(NEXT_STEPS);
     return ExitCode.ok;
   } finally {
