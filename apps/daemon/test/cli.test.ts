@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { chmod, mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Fixture, unpackFixture } from "@zk-backyp/testbed";
+import { type Fixture, flipBit, unpackFixture } from "@zk-backyp/testbed";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type CliOptions, runCli } from "./run-cli.ts";
 
@@ -348,7 +348,7 @@ describe("what goes wrong has a message and an exit code:", () => {
   });
 
   it("damage in the source is 3, and nothing is stored", async () => {
-    await flip(join(fixture.dataDir, "version-2/log.3a8"), 3_000);
+    await flipBit(join(fixture.dataDir, "version-2/log.3a8"), 3_000);
     await expectFailure(
       ["backup", "--data-dir", fixture.dataDir, "--to", sink],
       3,
@@ -359,7 +359,7 @@ describe("what goes wrong has a message and an exit code:", () => {
   });
 
   it("a damaged newest snapshot is passed over, with a warning", async () => {
-    await flip(join(fixture.dataDir, "version-2/snapshot.3e4"), 30_000);
+    await flipBit(join(fixture.dataDir, "version-2/snapshot.3e4"), 30_000);
     const { code, stderr } = await runCli(["backup", "--data-dir", fixture.dataDir, "--to", sink]);
     expect({ code, stderr }).toEqual({
       code: 0,
@@ -465,7 +465,7 @@ describe("what goes wrong has a message and an exit code:", () => {
         cwd: new URL("../../..", import.meta.url),
         env: { PATH: process.env.PATH, COMMAND: `${process.execPath} apps/daemon/dist/main.js`, SINK: sink },
       }).toString();
-    await flip(join(fixture.dataDir, "version-2/snapshot.3e4"), 30_000);
+    await flipBit(join(fixture.dataDir, "version-2/snapshot.3e4"), 30_000);
     expect(shell(`$COMMAND backup --data-dir "${fixture.dataDir}" --to "$SINK" 2>&1 >&- | true; echo done`)).toBe(
       "done\n",
     );
@@ -474,12 +474,3 @@ describe("what goes wrong has a message and an exit code:", () => {
     expect(shell(`$COMMAND list --from "$SINK" > /dev/full; echo $?`)).toBe("1\n");
   });
 });
-
-async function flip(path: string, offset: number): Promise<void> {
-  const file = await open(path, "r+");
-  const byte = Buffer.alloc(1);
-  await file.read(byte, 0, 1, offset);
-  byte[0] = (byte[0] ?? 0) ^ 0x10;
-  await file.write(byte, 0, 1, offset);
-  await file.close();
-}

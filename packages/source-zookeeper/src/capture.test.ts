@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ErrorCode, isBackypError, type Manifest, openSeries, type Series } from "@zk-backyp/core";
 import { memorySink, sourceContract } from "@zk-backyp/core/testing";
-import { type Fixture, type FixtureName, unpackFixture } from "@zk-backyp/testbed";
+import { type Fixture, type FixtureName, flipBit, unpackFixture } from "@zk-backyp/testbed";
 import { inspect } from "@zk-backyp/zookeeper-files";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createZooKeeperSource, type ZooKeeperSourceOptions } from "./index.ts";
@@ -119,7 +119,7 @@ describe("passes over a newest snapshot that", () => {
   };
 
   it.each([20, 5_000, 100_000, 200_000, 239_900])("has a flipped bit at byte %i", async (offset) => {
-    await flip(join(version2, "snapshot.3e4"), offset);
+    await flipBit(join(version2, "snapshot.3e4"), offset);
     await expectFallback(/damaged/);
   });
 
@@ -151,9 +151,9 @@ describe("passes over a newest snapshot that", () => {
     for (let n = 0; n < 20; n++) {
       const file = join(version2, `snapshot.${(0x3d0 + n).toString(16)}`);
       await copyFile(join(version2, "snapshot.346"), file);
-      await flip(file, 5_000);
+      await flipBit(file, 5_000);
     }
-    await flip(join(version2, "snapshot.3e4"), 5_000);
+    await flipBit(join(version2, "snapshot.3e4"), 5_000);
     const manifest = await backUp(seriesOf(fixture));
     expect(filesOf(manifest)[0]).toBe("version-2/snapshot.3a7");
     expect(manifest.problems).toHaveLength(21);
@@ -177,7 +177,7 @@ describe("refuses logs that would lose something:", () => {
   });
 
   it("a flipped byte in the middle", async () => {
-    await flip(join(version2, "log.3a8"), 3_000);
+    await flipBit(join(version2, "log.3a8"), 3_000);
     await expect(seriesOf(fixture).backup()).rejects.toSatisfy(coded("ERR_SOURCE_DAMAGED", /log\.3a8: .*at byte/));
   });
 
@@ -194,7 +194,7 @@ describe("refuses logs that would lose something:", () => {
   });
 
   it("a damaged snapshot that the logs of an older one do not reach", async () => {
-    await flip(join(version2, "snapshot.3e4"), 30_000);
+    await flipBit(join(version2, "snapshot.3e4"), 30_000);
     for (const name of ["log.3a8", "log.3e5"]) await rm(join(version2, name));
     await expect(seriesOf(fixture).backup()).rejects.toSatisfy(
       coded(
@@ -340,12 +340,3 @@ describe("keeps as information", () => {
     expect(filesOf(await backUp(seriesOf(fixture)))).toEqual(["version-2/snapshot.22.gz", "version-2/log.1"]);
   });
 });
-
-async function flip(path: string, offset: number): Promise<void> {
-  const file = await open(path, "r+");
-  const byte = Buffer.alloc(1);
-  await file.read(byte, 0, 1, offset);
-  byte[0] = (byte[0] ?? 0) ^ 0x10;
-  await file.write(byte, 0, 1, offset);
-  await file.close();
-}

@@ -36,6 +36,13 @@ const snapshotAt = (zxid: bigint): Buffer =>
     ],
   });
 
+/** The server rolls, restarts in another epoch, and purges everything older; log.10000000b came and went. */
+async function beginAnotherEpoch(): Promise<void> {
+  for (const name of await readdir(version2)) await rm(join(version2, name));
+  await write("snapshot.200000000", snapshotAt(E1 + 16n));
+  await write("log.200000001", log(E2 + 1n, E2 + 5n));
+}
+
 /** A sink during whose first put something happens. */
 function whileStoring(act: () => Promise<void>): Sink {
   const sink = memorySink();
@@ -86,14 +93,7 @@ describe("while a backup is under way, a server", () => {
   it("rolls and purges, over an epoch: no hole stays unseen", async () => {
     await write("snapshot.100000005", snapshotAt(E1 + 5n));
     await write("log.100000001", log(E1 + 1n, E1 + 10n));
-    const series = seriesWith(
-      whileStoring(async () => {
-        for (const name of await readdir(version2)) await rm(join(version2, name));
-        // log.10000000b to log.100000010 came and went.
-        await write("snapshot.200000000", snapshotAt(E1 + 16n));
-        await write("log.200000001", log(E2 + 1n, E2 + 5n));
-      }),
-    );
+    const series = seriesWith(whileStoring(beginAnotherEpoch));
     const manifest = await backUp(series);
     expect(files(manifest)).toEqual(["snapshot.100000005", "log.100000001"]);
     expect(manifest.range.upTo).toBe("0x10000000a");
@@ -102,13 +102,7 @@ describe("while a backup is under way, a server", () => {
   it("rolls and purges what the snapshot needs: the capture begins again", async () => {
     await write("snapshot.100000005", snapshotAt(E1 + 12n));
     await write("log.100000001", log(E1 + 1n, E1 + 10n));
-    const series = seriesWith(
-      whileStoring(async () => {
-        for (const name of await readdir(version2)) await rm(join(version2, name));
-        await write("snapshot.200000000", snapshotAt(E1 + 16n));
-        await write("log.200000001", log(E2 + 1n, E2 + 5n));
-      }),
-    );
+    const series = seriesWith(whileStoring(beginAnotherEpoch));
     const manifest = await backUp(series);
     expect(files(manifest)).toEqual(["snapshot.200000000", "log.200000001"]);
     expect(manifest.range.upTo).toBe("0x200000005");

@@ -1,5 +1,6 @@
 export { type CephRgw, type CephRgwOptions, type CephRgwUser, cephRgwMissing, startCephRgw } from "./ceph-rgw.ts";
 export { type Fixture, type FixtureName, unpackFixture } from "./fixtures.ts";
+export { flipBit } from "./flip-bit.ts";
 export { freePorts } from "./free-port.ts";
 export { writeLargeData } from "./large-data.ts";
 export { createRecordedWriter, type RecordedWriter, type RecordedWriterOptions } from "./recorded-writer.ts";
