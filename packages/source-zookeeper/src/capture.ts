@@ -174,9 +174,9 @@ class HotCapture implements Capture {
     await this.#logs.close();
   }
 
-  #entry({ file, path, handle, stats }: OpenDataFile, size: number): Entry {
+  #entry({ plainName, path, handle, stats }: OpenDataFile, size: number): Entry {
     const { signal } = this.#parts.context;
-    return { path: DATA_FOLDER + file, size, mtime: stats.mtime, body: readFileStart(handle, size, path, signal) };
+    return { path: DATA_FOLDER + plainName, size, mtime: stats.mtime, body: readFileStart(handle, size, path, signal) };
   }
 
   /**
@@ -194,6 +194,7 @@ class HotCapture implements Capture {
       const missing = this.#whatIsMissing(walked);
       if (missing === null) {
         await this.#logs.requireOneHistory();
+        await this.#requireNoFullerCopy(walked);
         return walked;
       }
       if (await this.#logs.extend()) continue;
@@ -218,7 +219,7 @@ class HotCapture implements Capture {
     const logs = walked.map(({ log, summary }): CheckedLog => {
       // The unfinished record at its end, whatever a server would say to it, is not archived.
       const problems = summary.end === "torn" ? [] : summary.problems;
-      return { file: log.file, zxid: log.zxid, summary: { ...summary, problems } };
+      return { file: log.plainName, zxid: log.zxid, summary: { ...summary, problems } };
     });
     const { recoverable, problems } = planRecovery(this.#verifier.snapshots, logs);
     if (recoverable === null || problems.some(({ severity }) => severity !== "info")) return this.#refusal(problems);
@@ -237,6 +238,14 @@ class HotCapture implements Capture {
       `the server has applied ${formatZxid(applied)}, but the files in ${location.logs ?? location.dataDir} end with ${formatZxid(end)}: is this that server's dataLogDir?`,
       { details: { path: location.logs ?? location.dataDir } },
     );
+  }
+
+  async #requireNoFullerCopy(walked: readonly WalkedLog[]): Promise<void> {
+    const file = await this.#logs.fullerCopy(walked);
+    if (file === null) return;
+    const message =
+      "it holds more than the log of the same zxid beside it, and a server may read either: move one away";
+    throw this.#refusal([{ severity: "data-loss", code: "LOG_DUPLICATE", file, offset: null, message }]);
   }
 
   #refusal(problems: readonly Problem[]): BackypError {

@@ -85,7 +85,8 @@ async function choose(
 
   const rejections: Rejection[] = [];
   const usable: OpenDataFile[] = [];
-  const listed = (await listDataFiles(location.snapshots, "snapshot")).toReversed();
+  const all = (await listDataFiles(location.snapshots, "snapshot")).toReversed();
+  const listed = all.filter(({ file, plainName }) => file === plainName);
   for (const candidate of listed) {
     // Of those of one zxid all are looked at: the one that was written last is the better one.
     if (usable[0] !== undefined && usable[0].zxid !== candidate.zxid) break;
@@ -97,6 +98,18 @@ async function choose(
   }
   if (listed.length > 0 && usable.length === 0) throw noneUsable(location, rejections);
   const snapshot = usable.toReversed().toSorted((a, b) => b.stats.mtimeMs - a.stats.mtimeMs)[0] ?? null;
+
+  for (const odd of all.filter(({ file, plainName, zxid }) => file !== plainName && zxid > (snapshot?.zxid ?? 0n))) {
+    const file = await open(location.snapshots, odd);
+    if (file === null) return "gone";
+    // Some servers would load it. It is not taken, but what it stands for must not be lost either.
+    if ((await whyUnfinished(file)) !== null) continue;
+    rejections.push({
+      file: odd.file,
+      zxid: odd.zxid,
+      reason: "its name is not one that a server gives a finished snapshot",
+    });
+  }
 
   const logs: OpenDataFile[] = [];
   for (const candidate of logsFor(snapshot?.zxid ?? 0n, await listDataFiles(location.logs, "log"))) {

@@ -8,6 +8,11 @@ import { entriesIn, unreadable } from "./locate.ts";
 /** A snapshot or log in a listing. */
 export interface ListedFile extends FileName {
   readonly file: string;
+  /**
+   * The name that every release writes and reads: `snapshot.22` of `snapshot.22.tmp`, `log.1` of `log.1.bak`. To 3.6
+   * and later these odd names are data files too, to 3.4 and 3.5 they are not. A backup has plain names only.
+   */
+  readonly plainName: string;
 }
 
 /** A snapshot or log that is held open: the server's purge can take its name away, but not its bytes. */
@@ -18,19 +23,15 @@ export interface OpenDataFile extends ListedFile {
   readonly stats: Stats;
 }
 
-/**
- * The data files of one kind in a `version-2` folder, oldest first. Only names that every release gives and reads: to
- * 3.6 and later `snapshot.22.tmp` and `log.1.bak` are data files too, but not to 3.4 and 3.5, and whose they are nobody
- * knows. A folder that is null has none.
- */
+/** The data files of one kind in a `version-2` folder, oldest first. A folder that is null has none. */
 export async function listDataFiles(folder: string | null, kind: FileName["kind"]): Promise<ListedFile[]> {
   if (folder === null) return [];
   const listed: ListedFile[] = [];
   for (const entry of await entriesIn(folder)) {
     const name = parseFileName(entry.name);
-    if (name?.kind !== kind || entry.name !== canonicalName(name)) continue;
+    if (name?.kind !== kind) continue;
     const isFile = entry.isSymbolicLink() ? await leadsToFile(join(folder, entry.name)) : entry.isFile();
-    if (isFile) listed.push({ ...name, file: entry.name });
+    if (isFile) listed.push({ ...name, file: entry.name, plainName: plainNameOf(name) });
   }
   return listed.sort((a, b) => (a.zxid < b.zxid ? -1 : a.zxid > b.zxid ? 1 : a.file < b.file ? -1 : 1));
 }
@@ -42,7 +43,7 @@ async function leadsToFile(link: string): Promise<boolean> {
   );
 }
 
-function canonicalName({ kind, zxid, compression }: FileName): string {
+function plainNameOf({ kind, zxid, compression }: FileName): string {
   return `${kind}.${zxid.toString(16)}${compression === "none" ? "" : `.${compression}`}`;
 }
 

@@ -23,7 +23,9 @@ const LOG_HEADER_BYTES = 16;
 export class HeldLogs {
   readonly #folder: string | null;
   readonly #snapshot: OpenDataFile | null;
-  readonly #logs: OpenDataFile[];
+  readonly #logs: OpenDataFile[] = [];
+  /** Files of the same zxid as one of the logs, under odd names: somebody's copies. */
+  readonly #copies: OpenDataFile[] = [];
   readonly #signal: AbortSignal;
   readonly #walked = new Map<string, LogSummary>();
   #closed = false;
@@ -36,7 +38,7 @@ export class HeldLogs {
   ) {
     this.#folder = folder;
     this.#snapshot = snapshot;
-    this.#logs = [...logs];
+    for (const log of logs) this.#add(log);
     this.#signal = signal;
   }
 
@@ -76,7 +78,7 @@ export class HeldLogs {
         await log.handle.close();
         throw abortError(this.#signal);
       }
-      this.#logs.push(log);
+      this.#add(log);
     }
     // As long as the newest one that was held is there, so is all that was begun after it.
     const anchor = newest ?? this.#snapshot;
@@ -103,7 +105,34 @@ export class HeldLogs {
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const { handle } of this.#logs) await handle.close();
+    for (const { handle } of [...this.#logs, ...this.#copies]) await handle.close();
+  }
+
+  /**
+   * The name of a copy that holds more than the log itself, or null. A server reads one of the two, and which one
+   * depends on the order in which the file system lists them.
+   */
+  async fullerCopy(walked: readonly WalkedLog[]): Promise<string | null> {
+    for (const copy of this.#copies) {
+      const { lastZxid } = await this.#walk(copy, copy.stats.size);
+      const itself = walked.find(({ log }) => log.zxid === copy.zxid)?.summary.lastZxid ?? -1n;
+      if (lastZxid !== null && lastZxid > itself) return copy.file;
+    }
+    return null;
+  }
+
+  /** Of several files of one zxid the one with the plain name is the log. */
+  #add(file: OpenDataFile): void {
+    const at = this.#logs.findIndex(({ zxid }) => zxid === file.zxid);
+    const other = this.#logs[at];
+    if (other === undefined) {
+      this.#logs.push(file);
+    } else if (file.file === file.plainName) {
+      this.#logs[at] = file;
+      this.#copies.push(other);
+    } else {
+      this.#copies.push(file);
+    }
   }
 
   async #walk(log: OpenDataFile, size: number): Promise<LogSummary> {

@@ -185,6 +185,39 @@ describe("while a backup is under way, a server", () => {
   });
 });
 
+describe("of odd names, which 3.6 and later read and older releases do not,", () => {
+  beforeEach(async () => {
+    await write("snapshot.1", snapshotAt(1n));
+    await write("log.1", log(1n, 9n));
+  });
+
+  it("a log that has no other is taken, under its plain name", async () => {
+    await write("log.a.bak", log(10n, 12n));
+    const manifest = await backUp(seriesWith());
+    expect(files(manifest)).toEqual(["snapshot.1", "log.1", "log.a"]);
+    expect(manifest.range.upTo).toBe("0xc");
+  });
+
+  it("a copy that holds no more than its log is left out", async () => {
+    await write("log.1.bak", log(1n, 5n));
+    await write("log.1.old", log(1n, 9n));
+    expect(files(await backUp(seriesWith()))).toEqual(["snapshot.1", "log.1"]);
+  });
+
+  it("a copy that holds more than its log is no matter of taste", async () => {
+    await write("log.1.bak", log(1n, 20n));
+    await expect(seriesWith().backup()).rejects.toThrow(/log\.1\.bak: it holds more than the log of the same zxid/);
+  });
+
+  it("a snapshot is left out if the logs lead as far without it", async () => {
+    await write("snapshot.5.tmp", snapshotAt(5n));
+    await write("snapshot.20.tmp", snapshotAt(32n).subarray(0, 1000));
+    expect(files(await backUp(seriesWith()))).toEqual(["snapshot.1", "log.1"]);
+    await write("snapshot.20.tmp", snapshotAt(32n));
+    await expect(seriesWith().backup()).rejects.toThrow(/snapshot\.20\.tmp: it cannot be used .* reach only 0x9/);
+  });
+});
+
 it("a later epoch does not stand for the end of the one before it", async () => {
   await write("snapshot.100000005", snapshotAt(E1 + 8n));
   await write("log.100000001", log(E1 + 1n, E1 + 6n));

@@ -41,6 +41,6 @@ function compressionOf(parts: readonly string[]): Compression {
  */
 export function logsFor<Log extends { readonly zxid: bigint }>(snapshotZxid: bigint, logs: readonly Log[]): Log[] {
   const sorted = logs.toSorted((a, b) => (a.zxid < b.zxid ? -1 : a.zxid > b.zxid ? 1 : 0));
-  const first = sorted.findLastIndex((log) => log.zxid <= snapshotZxid);
-  return first === -1 ? sorted : sorted.slice(first);
+  const first = sorted.findLast((log) => log.zxid <= snapshotZxid)?.zxid ?? 0n;
+  return sorted.filter((log) => log.zxid >= first);
 }
