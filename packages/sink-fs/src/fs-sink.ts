@@ -93,10 +93,11 @@ export function createFsSink(options: FsSinkOptions): Sink {
 
   async function* readFile(key: string, { range = { start: 0 } }: GetOptions): AsyncGenerator<Uint8Array, void, void> {
     const path = join(root, requireKey(key));
-    const file = await openObject(key, path);
+    const { file, size } = await openObject(key, path);
     try {
       let position = range.start;
-      const end = range.end ?? Number.POSITIVE_INFINITY;
+      // An object is never written to again: its size is what there is to read, and no larger buffer is needed.
+      const end = Math.min(range.end ?? size, size);
       while (position < end) {
         const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, end - position));
         const { bytesRead } = await attempt("read", path, () => file.read(buffer, 0, buffer.byteLength, position));
@@ -109,7 +110,7 @@ export function createFsSink(options: FsSinkOptions): Sink {
     }
   }
 
-  async function openObject(key: string, path: string): Promise<FileHandle> {
+  async function openObject(key: string, path: string): Promise<{ file: FileHandle; size: number }> {
     let file: FileHandle;
     try {
       // list does not follow links either: what it does not show cannot be read.
@@ -119,7 +120,8 @@ export function createFsSink(options: FsSinkOptions): Sink {
       await requireRoot();
       throw objectNotFound(key);
     }
-    if ((await file.stat()).isFile()) return file;
+    const stats = await file.stat();
+    if (stats.isFile()) return { file, size: stats.size };
     await file.close();
     throw objectNotFound(key);
   }
