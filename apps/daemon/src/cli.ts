@@ -53,7 +53,8 @@ export async function runCli(args: readonly string[], surroundings: CliSurroundi
     // commander has said what is wrong already; --help and --version end this way too.
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return ExitCode.ok;
-    if (args.includes("--json")) surroundings.writeOut(`${errorDocument("ERR_CONFIG_INVALID", error.message)}\n`);
+    if (args.includes("--json"))
+      surroundings.writeOut(`${errorDocument("ERR_CONFIG_INVALID", error.message.replace(/^error: /, ""))}\n`);
     return ExitCode.usage;
   }
   return exitCode;

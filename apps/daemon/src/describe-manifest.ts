@@ -19,8 +19,13 @@ export function describeManifest(manifest: Manifest, location: string): (readonl
   }
   fields.push(...described(manifest.contents), ...described(manifest.facts));
   fields.push(["verified", manifest.verified ? "every byte, on its way into the archive" : "no"]);
-  for (const problem of manifest.problems) fields.push([problem.severity, problem.message]);
+  for (const problem of manifest.problems) fields.push([problem.severity, describeProblem(problem)]);
   return fields;
+}
+
+/** What was found, with the file it is about. */
+export function describeProblem({ file, message }: Manifest["problems"][number]): string {
+  return file === null ? message : `${file}: ${message}`;
 }
 
 /** The plain values of an object, one line each; what is nested is left to `--json`. */

@@ -112,8 +112,12 @@ async function openPlugin(
   logger: CliLogger,
 ): Promise<Sink | Source> {
   const plugin = await loadPlugin(kind, use, [config.folder, OWN_PACKAGES]);
-  const raw = withSecrets(options, config.folder, `series.${name}.${kind}`);
-  return plugin.create(plugin.parseOptions(raw), { logger, folder: config.folder });
+  // Each option by itself: `file: x.db` among them is the plugin's, not a secret's place.
+  const raw = Object.entries(options).map(([option, value]) => [
+    option,
+    withSecrets(value, config.folder, `series.${name}.${kind}.${option}`),
+  ]);
+  return plugin.create(plugin.parseOptions(Object.fromEntries(raw)), { logger, folder: config.folder });
 }
 
 async function openZooKeeperSource(options: Readonly<Record<string, string>>, logger: CliLogger): Promise<Source> {

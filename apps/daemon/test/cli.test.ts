@@ -245,6 +245,16 @@ describe("a configuration file, seen by who wishes us ill or makes mistakes,", (
     }
   });
 
+  it("leaves an option that is called like a secret's place to the plugin", async () => {
+    const module =
+      "export default { kind: 'sink', apiVersion: 1, parseOptions: (o) => { throw new Error(JSON.stringify(o)); }, create() {} };";
+    await writeFile(join(folder, "own.mjs"), module);
+    const config = { series: { a: { source: { use: "zookeeper" }, sink: { use: "./own.mjs", file: "x.db" } } } };
+    await writeFile(join(folder, "c.json"), JSON.stringify(config));
+    const { stderr } = await runCli(["list", "--config", join(folder, "c.json")]);
+    expect(stderr).toContain('{"file":"x.db"}');
+  });
+
   it("counts its relative paths from where it lies", async () => {
     const path = join(folder, "c.json");
     const dataDir = "zookeeper-3.8.0-rich";

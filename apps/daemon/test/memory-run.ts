@@ -25,7 +25,7 @@ export async function measureMemory(folder: string, bytes: number): Promise<RunF
     for (const sink of ["fs", "s3"] as const) {
       const target = join(folder, "restored");
       const commands = [
-        ["backup", "--data-dir", dataDir, "--to", sinks[sink], "--compression", "gzip:1"],
+        ["backup", "--data-dir", dataDir, "--to", sinks[sink]],
         ["verify", "latest", "--from", sinks[sink]],
         ["restore", "latest", "--from", sinks[sink], "--to", target],
       ];
@@ -54,7 +54,7 @@ async function measure(
         while (running) {
           const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
           // The kernel keeps the peak: the last reading is the one that counts.
-          peakMB = Math.max(peakMB, Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1024);
+          peakMB = Math.max(peakMB, (Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024) / 1e6);
           await sleep(50);
         }
       })();

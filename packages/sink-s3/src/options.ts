@@ -35,7 +35,7 @@ export interface S3SinkOptions {
   readonly caFile?: string | undefined;
   /** Bytes, 5 MiB to 1 GiB. Objects larger than this are sent in parts of this size. Default: 8 MiB. */
   readonly partSizeBytes?: number | undefined;
-  /** How many parts are sent at once. Default: 4. */
+  /** How many parts are sent at once. Default: 3. */
   readonly concurrency?: number | undefined;
   /** Longest time in milliseconds in which nothing is sent or received by a request. Default: 60,000. */
   readonly requestTimeoutMs?: number | undefined;

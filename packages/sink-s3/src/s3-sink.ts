@@ -53,7 +53,7 @@ export async function createS3Sink(
   options: S3SinkOptions,
   context: { readonly logger: Logger } = { logger: silentLogger },
 ): Promise<Sink> {
-  const { bucket, prefix = "", concurrency = 4, partSizeBytes: firstPartBytes = FIRST_PART_BYTES } = options;
+  const { bucket, prefix = "", concurrency = 3, partSizeBytes: firstPartBytes = FIRST_PART_BYTES } = options;
   const { logger } = context;
   const client = await createClient(options);
   const root = prefix === "" ? "" : `${prefix}/`;

@@ -305,7 +305,8 @@ describe("keeps as information", () => {
       `dataDir=${fixture.dataDir}\nssl.keyStore.password=hunter2\n dynamicConfigFile=${folder}/zoo.cfg.dynamic.1\n`,
     );
     await writeFile(join(folder, "zoo.cfg.dynamic.1"), "server.3=a:1:2\n");
-    const series = seriesOf({ zooCfg });
+    // The same directory, told in two ways.
+    const series = seriesOf({ zooCfg, dataDir: join(fixture.dataDir, "version-2") });
     const manifest = await backUp(series);
     expect(manifest.facts).toMatchObject({ myid: "3", epochs: { current: "7", accepted: "8" } });
     expect(filesOf(manifest).filter((path) => path.startsWith("config/"))).toEqual([

@@ -97,6 +97,7 @@ async function choose(
     else rejections.push({ file: file.file, zxid: file.zxid, reason });
   }
   if (listed.length > 0 && usable.length === 0) throw noneUsable(location, rejections);
+  if (listed.length === 0 && all[0] !== undefined) throw onlyOddNames(location, all[0]);
   const snapshot = usable.toReversed().toSorted((a, b) => b.stats.mtimeMs - a.stats.mtimeMs)[0] ?? null;
 
   for (const odd of all.filter(({ file, plainName, zxid }) => file !== plainName && zxid > (snapshot?.zxid ?? 0n))) {
@@ -138,6 +139,14 @@ async function whyUnfinished(file: OpenDataFile): Promise<string | null> {
   const from = file.stats.size - tail.byteLength;
   if (from >= 0) await file.handle.read(tail, 0, tail.byteLength, from);
   return tail.equals(SNAPSHOT_END) ? null : "it has no end: the server is still writing it, or died while it was";
+}
+
+function onlyOddNames({ snapshots }: Location, { file, plainName }: ListedFile): BackypError {
+  return new BackypError(
+    "ERR_SOURCE_DAMAGED",
+    `the only snapshots in ${snapshots} are under odd names, such as ${file}: if that one is whole ("inspect" says so), rename it to ${plainName}`,
+    { details: { path: snapshots, file } },
+  );
 }
 
 function noneUsable({ snapshots }: Location, rejections: readonly Rejection[]): BackypError {

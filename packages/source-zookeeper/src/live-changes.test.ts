@@ -209,6 +209,11 @@ describe("of odd names, which 3.6 and later read and older releases do not,", ()
     await expect(seriesWith().backup()).rejects.toThrow(/log\.1\.bak: it holds more than the log of the same zxid/);
   });
 
+  it("a snapshot that has no other is named", async () => {
+    await rename(join(version2, "snapshot.1"), join(version2, "snapshot.1.bak"));
+    await expect(seriesWith().backup()).rejects.toThrow(/under odd names, such as snapshot\.1\.bak/);
+  });
+
   it("a snapshot is left out if the logs lead as far without it", async () => {
     await write("snapshot.5.tmp", snapshotAt(5n));
     await write("snapshot.20.tmp", snapshotAt(32n).subarray(0, 1000));

@@ -1,5 +1,5 @@
 import type { Dirent } from "node:fs";
-import { readdir, stat } from "node:fs/promises";
+import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { BackypError, systemErrorCode } from "@zk-backyp/core";
 import { parseServerAddress, type ServerAddress } from "./four-letter-word.ts";
@@ -30,7 +30,7 @@ export async function locate(options: ZooKeeperSourceOptions, signal: AbortSigna
   const server = options.server === undefined ? addressFrom(zooCfg) : parseServerAddress(options.server);
   let dataDir = options.dataDir ?? zooCfg?.settings.get("dataDir");
   let dataLogDir = options.dataLogDir ?? zooCfg?.settings.get("dataLogDir");
-  if (zooCfg !== null) requireSameServer(options, zooCfg);
+  if (zooCfg !== null) await requireSameServer(options, zooCfg);
   if (dataDir === undefined && zooCfg === null && server !== null) {
     ({ dataDir, dataLogDir } = await askDirectories(server, signal));
   }
@@ -55,9 +55,14 @@ export async function locate(options: ZooKeeperSourceOptions, signal: AbortSigna
 }
 
 /** A `zoo.cfg` of another server would mix two servers' files. */
-function requireSameServer({ dataDir }: ZooKeeperSourceOptions, { path, settings }: ZooCfg): void {
+async function requireSameServer({ dataDir }: ZooKeeperSourceOptions, { path, settings }: ZooCfg): Promise<void> {
   const configured = settings.get("dataDir");
-  if (dataDir === undefined || configured === undefined || resolve(dataDir) === resolve(configured)) return;
+  if (dataDir === undefined || configured === undefined) return;
+  const real = async (directory: string): Promise<string> => {
+    const itself = resolve(directory).replace(/\/version-2$/, "");
+    return realpath(itself).catch(() => itself);
+  };
+  if ((await real(dataDir)) === (await real(configured))) return;
   throw new BackypError(
     "ERR_CONFIG_INVALID",
     `${path} has dataDir=${configured}, but ${dataDir} is given: is it this server's zoo.cfg? Leave one of them out`,

@@ -1,6 +1,7 @@
 import { BackypError } from "@zk-backyp/core";
 import colors from "picocolors";
 import { type CommandContext, printJson } from "../command-context.ts";
+import { describeProblem } from "../describe-manifest.ts";
 import { ExitCode } from "../exit-codes.ts";
 import { formatBytes } from "../formats.ts";
 import { openSeriesFor, type SeriesFlags } from "../open-series.ts";
@@ -45,7 +46,7 @@ export async function restore(flags: RestoreFlags, context: CommandContext): Pro
     if (dataLogDir !== undefined) fields.push(["logs into", dataLogDir]);
     fields.push(["size", formatBytes(restored)], ["up to", manifest.range.upTo]);
     context.print(`${colors.green("✔")} ${manifest.id} restored\n${formatFields(fields)}`);
-    for (const { message } of manifest.problems) context.print(`\nNote: ${message}.`);
+    for (const problem of manifest.problems) context.print(`\nNote: ${describeProblem(problem)}.`);
     if (manifest.source === "zookeeper") context.print(NEXT_STEPS);
     return ExitCode.ok;
   } finally {
