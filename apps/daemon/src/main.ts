@@ -1,6 +1,12 @@
 #!/usr/bin/env node
-import { interrupted, runCli } from "./cli.ts";
-import { ExitCode } from "./exit-codes.ts";
+import { setFlagsFromString } from "node:v8";
+
+// What a backup leaves behind is buffers, which V8 counts less than its own objects: without these it lets some 30 MB
+// more of them gather. Set before the program is loaded.
+setFlagsFromString("--optimize-for-size");
+setFlagsFromString("--max-semi-space-size=2");
+const { interrupted, runCli } = await import("./cli.ts");
+const { ExitCode } = await import("./exit-codes.ts");
 
 const abort = new AbortController();
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
