@@ -14,7 +14,7 @@ import {
   type RunContext,
   type Verdict,
 } from "@zk-backyp/core";
-import { type CheckedLog, counterOf, formatZxid, planRecovery } from "@zk-backyp/zookeeper-files";
+import { type CheckedLog, formatZxid, isReached, planRecovery } from "@zk-backyp/zookeeper-files";
 import { type ChosenFiles, chooseFiles, rejectSnapshot } from "./choose-files.ts";
 import { type ConfigFile, information, readConfigFiles } from "./config-files.ts";
 import { type OpenDataFile, stateOf } from "./data-files.ts";
@@ -224,15 +224,15 @@ class HotCapture implements Capture {
     const { recoverable, problems } = planRecovery(this.#verifier.snapshots, logs);
     if (recoverable === null || problems.some(({ severity }) => severity !== "info")) return this.#refusal(problems);
     const end = recoverable.zxid;
+    const isLost = (zxid: bigint): boolean => !isReached(zxid, chosen.snapshot?.zxid ?? 0n, logs);
     // An older snapshot serves in the place of a newer one only if the logs lead from it to there.
-    const lost = chosen.rejections.find(({ zxid }) => counterOf(zxid) !== 0n && zxid > end);
+    const lost = chosen.rejections.find(({ zxid }) => isLost(zxid));
     if (lost !== undefined) {
       const message = `it cannot be used (${lost.reason}), and without it the other files reach only ${formatZxid(end)}`;
       return this.#refusal([{ severity: "data-loss", code: "SNAPSHOT_LOST", file: lost.file, offset: null, message }]);
     }
     const applied = status?.zxid ?? 0n;
-    // A leader that was just elected reports an epoch's beginning, which no transaction has.
-    if (counterOf(applied) === 0n || end >= applied) return null;
+    if (!isLost(applied)) return null;
     return new BackypError(
       "ERR_SOURCE_UNAVAILABLE",
       `the server has applied ${formatZxid(applied)}, but the files in ${location.logs ?? location.dataDir} end with ${formatZxid(end)}: is this that server's dataLogDir?`,

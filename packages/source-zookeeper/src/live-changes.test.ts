@@ -230,6 +230,17 @@ it("a later epoch does not stand for the end of the one before it", async () => 
   await expect(seriesWith().backup()).rejects.toThrow(/applied, but the logs|written while txns up to 0x100000008/);
 });
 
+it("nor does it stand for a whole epoch of which only a damaged snapshot tells", async () => {
+  const E3 = 0x3_0000_0000n;
+  await write("snapshot.100000005", snapshotAt(E1 + 5n));
+  await write("log.100000001", log(E1 + 1n, E1 + 6n));
+  const damaged = snapshotAt(E2 + 7n);
+  damaged[100] = (damaged[100] ?? 0) ^ 1;
+  await write("snapshot.200000007", damaged);
+  await write("log.300000001", log(E3 + 1n, E3 + 5n));
+  await expect(seriesWith().backup()).rejects.toThrow(/snapshot\.200000007: it cannot be used/);
+});
+
 it("a snapshot without a log is taken with a warning, and so are logs without a snapshot", async () => {
   const warnings: string[] = [];
   const logger = { debug() {}, info() {}, warn: (_: object, message: string) => void warnings.push(message) };

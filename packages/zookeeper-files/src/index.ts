@@ -15,6 +15,7 @@ export type { FileProblem, Problem, Severity } from "./problem.ts";
 export {
   type CheckedLog,
   type CheckedSnapshot,
+  isReached,
   type PlanOptions,
   planRecovery,
   type Recoverable,

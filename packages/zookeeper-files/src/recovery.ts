@@ -119,6 +119,15 @@ export function planRecovery(
 }
 
 /**
+ * Whether a restore from the snapshot taken at `start` (0 for none) with these logs passes the txn `zxid`: for one that
+ * is known to have been applied from elsewhere, such as a server's own word. Being below the end is not enough, since
+ * a whole epoch may be missing before it. A zxid that begins an epoch belongs to no txn, and counts as passed.
+ */
+export function isReached(zxid: bigint, start: bigint, logs: readonly CheckedLog[]): boolean {
+  return replayFrom(start, withoutDuplicates(logs).logs).reaches(zxid);
+}
+
+/**
  * Of several logs of one zxid (`log.1` beside `log.1.bak`) a server reads one, and which one depends on the order in
  * which the file system lists them. The plan takes the one with the plain name.
  */
