@@ -83,9 +83,10 @@ async function planTargets(
       // Another target may lie below this one, or be it: it is looked at by itself.
       if (all.some((other) => other !== target && `${other}/`.startsWith(`${join(target, name)}/`))) continue;
       if (name.startsWith(STAGING_PREFIX)) {
+        const leftover = join(target, name);
         logger.warn(
-          { path: join(target, name) },
-          "a folder of an interrupted restore lies here; remove it when none is running",
+          { path: leftover },
+          `${leftover} is left of an interrupted restore; remove it when none is running`,
         );
         continue;
       }
