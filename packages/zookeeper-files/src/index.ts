@@ -1,3 +1,4 @@
+export { type Acl, type AclEntry, OPEN_ACL, OPEN_ACL_ID } from "./acl.ts";
 export { ADLER32_START, adler32 } from "./adler32.ts";
 export { type DataFile, type DataFiles, findDataFiles, type ServerFile } from "./directory.ts";
 export { type FileErrorCode, ZooKeeperFileError } from "./file-error.ts";
@@ -27,6 +28,27 @@ export {
   type SnapshotChecker,
   type SnapshotCheckOptions,
 } from "./snapshot-checker.ts";
-export { DEFAULT_MAX_FIELD_BYTES } from "./snapshot-parser.ts";
+export { SnapshotNode } from "./snapshot-node.ts";
+export { DEFAULT_MAX_FIELD_BYTES, type SnapshotHooks } from "./snapshot-parser.ts";
 export type { SnapshotDigest, SnapshotSummary } from "./snapshot-summary.ts";
+export type {
+  CheckOp,
+  CloseSessionTxn,
+  CreateContainerOp,
+  CreateOp,
+  CreateSessionTxn,
+  CreateTtlOp,
+  DeleteOp,
+  ErrorOp,
+  MultiOp,
+  MultiTxn,
+  SetAclOp,
+  SetDataOp,
+  Txn,
+  TxnBody,
+  TxnDigest,
+  TxnHeader,
+  TxnType,
+} from "./txn.ts";
+export { CONTAINER_OWNER, kindOf, ttlMsOf, ttlOwner, type ZnodeKind, type ZnodeStat } from "./znode-stat.ts";
 export { counterOf, epochOf, formatZxid, isNextZxid } from "./zxid.ts";

@@ -3,10 +3,10 @@ import { ZooKeeperFileError } from "./file-error.ts";
 import type { Compression } from "./file-names.ts";
 import { asBuffer } from "./record-cutter.ts";
 import { SnappyStream } from "./snappy-stream.ts";
-import { DEFAULT_MAX_FIELD_BYTES, SnapshotParser } from "./snapshot-parser.ts";
+import { DEFAULT_MAX_FIELD_BYTES, type SnapshotHooks, SnapshotParser } from "./snapshot-parser.ts";
 import type { SnapshotSummary } from "./snapshot-summary.ts";
 
-export interface SnapshotCheckOptions {
+export interface SnapshotCheckOptions extends SnapshotHooks {
   /** How the bytes that are pushed are wrapped; see {@link parseFileName}. Default `none`. */
   readonly compression?: Compression;
   /**
@@ -42,7 +42,7 @@ export interface SnapshotChecker {
  * README.
  */
 export function createSnapshotChecker(options: SnapshotCheckOptions = {}): SnapshotChecker {
-  const parser = new SnapshotParser(options.maxFieldBytes ?? DEFAULT_MAX_FIELD_BYTES);
+  const parser = new SnapshotParser(options.maxFieldBytes ?? DEFAULT_MAX_FIELD_BYTES, options);
   switch (options.compression ?? "none") {
     case "none":
       return {

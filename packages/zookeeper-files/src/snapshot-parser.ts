@@ -1,7 +1,19 @@
+import type { Acl, AclEntry } from "./acl.ts";
 import { ADLER32_START, adler32 } from "./adler32.ts";
 import { ZooKeeperFileError } from "./file-error.ts";
 import { RecordCutter, STOP } from "./record-cutter.ts";
+import { SnapshotNode } from "./snapshot-node.ts";
 import type { SnapshotDigest, SnapshotSummary } from "./snapshot-summary.ts";
+import { STAT_BYTES } from "./znode-stat.ts";
+
+/** Told of what is in a snapshot as it is read, before it is known whether the rest of the file is good. */
+export interface SnapshotHooks {
+  readonly onSession?: (sessionId: bigint, timeoutMs: number) => void;
+  /** The whole table comes before the first node. */
+  readonly onAcl?: (aclId: bigint, acl: Acl) => void;
+  /** Parents come before their children. The view and its bytes are lent for the call. What it throws comes out of `push`. */
+  readonly onNode?: (node: SnapshotNode) => void;
+}
 
 /**
  * Largest path, data or ACL text that is read unless another limit is given, in bytes: 64 times what ZooKeeper's
@@ -11,7 +23,6 @@ export const DEFAULT_MAX_FIELD_BYTES: number = 64 * 1024 * 1024;
 
 const MAGIC = 0x5a4b534e; // "ZKSN"
 const HEADER_BYTES = 16;
-const STAT_BYTES = 60;
 /** Adler-32 as a long, then the text "/". */
 const SEAL_BYTES = 13;
 /** zxid, version, digest. */
@@ -33,11 +44,15 @@ type Section = "header" | "session count" | "sessions" | "ACL count" | "ACL tabl
  */
 export class SnapshotParser {
   readonly #maxFieldBytes: number;
+  readonly #hooks: SnapshotHooks;
+  readonly #node: SnapshotNode = new SnapshotNode();
   readonly #cutter: RecordCutter = new RecordCutter((bytes, start, end) => this.#read(bytes, start, end));
   #section: Section = "header";
   /** Entries of the section that are still to come, and entries of the ACL that is being read. */
   #left = 0;
   #aclEntriesLeft = 0;
+  #aclId = 0n;
+  #acl: AclEntry[] = [];
   #adler = ADLER32_START;
   /** Everything from the first seal on. */
   readonly #trailer: Buffer = Buffer.alloc(LONGEST_TRAILER);
@@ -58,8 +73,9 @@ export class SnapshotParser {
   #highestZxidHigh = 0;
   #highestZxidLow = 0;
 
-  constructor(maxFieldBytes: number) {
+  constructor(maxFieldBytes: number, hooks: SnapshotHooks) {
     this.#maxFieldBytes = maxFieldBytes;
+    this.#hooks = hooks;
   }
 
   /** @throws ZooKeeperFileError as soon as the bytes cannot be those of a good snapshot */
@@ -150,7 +166,7 @@ export class SnapshotParser {
       case "nodes":
         return this.#readNode(bytes, start, end);
       case "sessions":
-        return this.#readSession(start, end);
+        return this.#readSession(bytes, start, end);
       case "ACL table":
         return this.#readAclHead(bytes, start, end);
       case "ACL":
@@ -185,8 +201,9 @@ export class SnapshotParser {
     return 4;
   }
 
-  #readSession(start: number, end: number): number {
+  #readSession(bytes: Buffer, start: number, end: number): number {
     if (end - start < 12) return -12;
+    this.#hooks.onSession?.(bytes.readBigInt64BE(start), bytes.readInt32BE(start + 8));
     this.#sessions += 1;
     this.#left -= 1;
     if (this.#left === 0) this.#section = "ACL count";
@@ -202,7 +219,8 @@ export class SnapshotParser {
       const message = `more than ${MAX_ACLS} distinct ACLs, at byte ${offset}; this library does not read such files`;
       throw new ZooKeeperFileError("SNAPSHOT_TOO_MANY_ACLS", offset, message);
     }
-    this.#aclIds.add(bytes.readBigInt64BE(start));
+    this.#aclId = bytes.readBigInt64BE(start);
+    this.#aclIds.add(this.#aclId);
     this.#aclEntriesLeft = count;
     if (count === 0) this.#nextAcl();
     else this.#section = "ACL";
@@ -216,12 +234,21 @@ export class SnapshotParser {
     const id = Math.max(0, this.#readLength(bytes, start, 8 + scheme, "ACL id"));
     const length = 12 + scheme + id;
     if (end - start < length) return -length;
+    if (this.#hooks.onAcl !== undefined) {
+      this.#acl.push({
+        permissions: bytes.readInt32BE(start),
+        scheme: bytes.toString("utf8", start + 8, start + 8 + scheme),
+        id: bytes.toString("utf8", start + 12 + scheme, start + length),
+      });
+    }
     this.#aclEntriesLeft -= 1;
     if (this.#aclEntriesLeft === 0) this.#nextAcl();
     return length;
   }
 
   #nextAcl(): void {
+    this.#hooks.onAcl?.(this.#aclId, this.#acl);
+    this.#acl = [];
     this.#left -= 1;
     this.#section = this.#left === 0 ? "nodes" : "ACL table";
   }
@@ -254,6 +281,16 @@ export class SnapshotParser {
       if (!this.#aclIds.has(bytes.readBigInt64BE(aclId))) this.#danglingAcls += 1;
     }
     this.#countStat(bytes, aclId + 8);
+    if (this.#hooks.onNode !== undefined) {
+      const node = this.#node;
+      node.bytes = bytes;
+      node.pathStart = path;
+      node.pathEnd = path + pathBytes;
+      node.dataStart = start + dataAt;
+      node.dataEnd = start + dataAt + bytes.readInt32BE(start + 4 + pathBytes);
+      node.statStart = aclId + 8;
+      this.#hooks.onNode(node);
+    }
     return length;
   }
 
