@@ -13,6 +13,13 @@
  * | `SNAPSHOT_TRAILING_BYTES` | something follows the last seal |
  * | `SNAPSHOT_BAD_COMPRESSION` | the gzip or snappy stream cannot be decoded |
  * | `SNAPSHOT_TOO_MANY_ACLS` | more distinct ACLs than this library keeps track of |
+ * | `TXN_MALFORMED` | the entry of a record is not what its type says, or is nothing that a server can apply |
+ * | `NOT_WRITABLE` | what was to be written is nothing that a server reads |
+ * | `LOG_DAMAGED` | a log cannot be cut at a txn, as it is damaged before it |
+ * | `LOG_NOT_REACHED` | a log cannot be cut at a txn, as it ends before it |
+ * | `POINT_NOT_COVERED` | the files do not reach the moment that was asked for |
+ * | `NOT_RECOVERABLE` | the files hold no state that is known to be whole |
+ * | `ZNODE_NOT_FOUND` | there is no znode of that path in the state that was looked at |
  * | `PATH_NOT_FOUND` | there is nothing at the path |
  * | `PATH_DENIED` | no permission to read the path |
  * | `PATH_NOT_USABLE` | the path is neither a directory nor a regular file, or cannot be read |
@@ -30,6 +37,13 @@ export type FileErrorCode =
   | "SNAPSHOT_TRAILING_BYTES"
   | "SNAPSHOT_BAD_COMPRESSION"
   | "SNAPSHOT_TOO_MANY_ACLS"
+  | "TXN_MALFORMED"
+  | "NOT_WRITABLE"
+  | "LOG_DAMAGED"
+  | "LOG_NOT_REACHED"
+  | "POINT_NOT_COVERED"
+  | "NOT_RECOVERABLE"
+  | "ZNODE_NOT_FOUND"
   | "PATH_NOT_FOUND"
   | "PATH_DENIED"
   | "PATH_NOT_USABLE"

@@ -1,3 +1,4 @@
+import { decodeText } from "./jute-text.ts";
 import { readStat, type ZnodeStat } from "./znode-stat.ts";
 
 /**
@@ -16,7 +17,7 @@ export class SnapshotNode {
 
   /** Empty for the root. */
   get path(): string {
-    return this.bytes.toString("utf8", this.pathStart, this.pathEnd);
+    return decodeText(this.bytes, this.pathStart, this.pathEnd);
   }
 
   /** Lent like the view. */

@@ -1,6 +1,7 @@
 import type { Acl, AclEntry } from "./acl.ts";
 import { ADLER32_START, adler32 } from "./adler32.ts";
 import { ZooKeeperFileError } from "./file-error.ts";
+import { decodeText } from "./jute-text.ts";
 import { RecordCutter, STOP } from "./record-cutter.ts";
 import { SnapshotNode } from "./snapshot-node.ts";
 import type { SnapshotDigest, SnapshotSummary } from "./snapshot-summary.ts";
@@ -33,6 +34,8 @@ const SLASH = 0x2f;
 const LONGEST_TRAILER = SEAL_BYTES + (DIGEST_BYTES + SEAL_BYTES) + (LAST_ZXID_BYTES + SEAL_BYTES);
 /** The ids of all ACLs are kept in memory; a server keeps the ACLs themselves. */
 const MAX_ACLS = 4 * 1024 * 1024;
+/** Entries of one ACL, which are in memory together. A server with the default `jute.maxbuffer` cannot hold as many. */
+export const MAX_ACL_ENTRIES = 65_536;
 
 type Section = "header" | "session count" | "sessions" | "ACL count" | "ACL table" | "ACL" | "nodes" | "seal";
 
@@ -59,6 +62,9 @@ export class SnapshotParser {
   #trailerBytes = 0;
 
   readonly #aclIds = new Set<bigint>();
+  /** One that is in the table: mostly the next node has the same. */
+  #knownAclHigh = -1;
+  #knownAclLow = -1;
   #previousPath: Buffer = Buffer.alloc(1024);
   #previousPathBytes = -1;
 
@@ -213,7 +219,9 @@ export class SnapshotParser {
   #readAclHead(bytes: Buffer, start: number, end: number): number {
     if (end - start < 12) return -12;
     const count = bytes.readInt32BE(start + 8);
-    if (count < 0) throw this.#badLength(8, "number of entries of an ACL", count);
+    if (count < 0 || count > MAX_ACL_ENTRIES) {
+      throw this.#badLength(8, "number of entries of an ACL", count, MAX_ACL_ENTRIES);
+    }
     if (this.#aclIds.size >= MAX_ACLS) {
       const offset = this.#cutter.offset;
       const message = `more than ${MAX_ACLS} distinct ACLs, at byte ${offset}; this library does not read such files`;
@@ -229,16 +237,16 @@ export class SnapshotParser {
 
   #readAclEntry(bytes: Buffer, start: number, end: number): number {
     if (end - start < 8) return -8;
-    const scheme = Math.max(0, this.#readLength(bytes, start, 4, "ACL scheme"));
+    const scheme = this.#readLength(bytes, start, 4, "ACL scheme", 0);
     if (end - start < 12 + scheme) return -(12 + scheme);
-    const id = Math.max(0, this.#readLength(bytes, start, 8 + scheme, "ACL id"));
+    const id = this.#readLength(bytes, start, 8 + scheme, "ACL id", 0);
     const length = 12 + scheme + id;
     if (end - start < length) return -length;
     if (this.#hooks.onAcl !== undefined) {
       this.#acl.push({
         permissions: bytes.readInt32BE(start),
-        scheme: bytes.toString("utf8", start + 8, start + 8 + scheme),
-        id: bytes.toString("utf8", start + 12 + scheme, start + length),
+        scheme: decodeText(bytes, start + 8, start + 8 + scheme),
+        id: decodeText(bytes, start + 12 + scheme, start + length),
       });
     }
     this.#aclEntriesLeft -= 1;
@@ -256,8 +264,7 @@ export class SnapshotParser {
   #readNode(bytes: Buffer, start: number, end: number): number {
     const available = end - start;
     if (available < 4) return -4;
-    const pathBytes = this.#readLength(bytes, start, 0, "path");
-    if (pathBytes < 0) throw this.#badLength(0, "path", pathBytes);
+    const pathBytes = this.#readLength(bytes, start, 0, "path", 0);
     if (available < 4 + pathBytes) return -(4 + pathBytes);
     const path = start + 4;
     if (pathBytes === 1 && bytes[path] === SLASH) {
@@ -267,7 +274,7 @@ export class SnapshotParser {
     }
     const dataAt = 8 + pathBytes;
     if (available < dataAt) return -dataAt;
-    const dataBytes = Math.max(0, this.#readLength(bytes, start, 4 + pathBytes, "data"));
+    const dataBytes = Math.max(0, this.#readLength(bytes, start, 4 + pathBytes, "data", -1));
     const aclAt = dataAt + dataBytes;
     const length = aclAt + 8 + STAT_BYTES;
     if (available < length) return -length;
@@ -277,8 +284,15 @@ export class SnapshotParser {
     this.#dataBytes += dataBytes;
     const aclId = start + aclAt;
     // -1 stands for "world may do anything" and is in no table.
-    if (bytes.readInt32BE(aclId) !== -1 || bytes.readInt32BE(aclId + 4) !== -1) {
-      if (!this.#aclIds.has(bytes.readBigInt64BE(aclId))) this.#danglingAcls += 1;
+    const aclHigh = bytes.readInt32BE(aclId);
+    const aclLow = bytes.readInt32BE(aclId + 4);
+    if ((aclHigh !== -1 || aclLow !== -1) && (aclHigh !== this.#knownAclHigh || aclLow !== this.#knownAclLow)) {
+      if (this.#aclIds.has(bytes.readBigInt64BE(aclId))) {
+        this.#knownAclHigh = aclHigh;
+        this.#knownAclLow = aclLow;
+      } else {
+        this.#danglingAcls += 1;
+      }
     }
     this.#countStat(bytes, aclId + 8);
     if (this.#hooks.onNode !== undefined) {
@@ -313,7 +327,7 @@ export class SnapshotParser {
       }
     }
     if (pathBytes > previous.byteLength) this.#previousPath = Buffer.allocUnsafe(2 * pathBytes);
-    bytes.copy(this.#previousPath, 0, path, path + pathBytes);
+    copyPath(bytes, path, pathBytes, this.#previousPath);
     this.#previousPathBytes = pathBytes;
   }
 
@@ -340,24 +354,30 @@ export class SnapshotParser {
     }
   }
 
-  /** The length field `at` bytes into the record: -1 for null, or up to the limit. */
-  #readLength(bytes: Buffer, start: number, at: number, what: string): number {
+  /** The length field `at` bytes into the record, up to the limit. Servers fail on a null (-1) that is not data. */
+  #readLength(bytes: Buffer, start: number, at: number, what: string, lowest: 0 | -1): number {
     const length = bytes.readInt32BE(start + at);
-    if (length < -1 || length > this.#maxFieldBytes) throw this.#badLength(at, `length of a ${what}`, length);
+    if (length < lowest || length > this.#maxFieldBytes) throw this.#badLength(at, `length of a ${what}`, length);
     if (length > this.#largestFieldBytes) this.#largestFieldBytes = length;
     return length;
   }
 
-  #badLength(at: number, what: string, length: number): ZooKeeperFileError {
+  #badLength(at: number, what: string, length: number, limit: number = this.#maxFieldBytes): ZooKeeperFileError {
     const offset = this.#cutter.offset + at;
-    const limit = length > this.#maxFieldBytes ? ` (the limit is ${this.#maxFieldBytes})` : "";
-    return new ZooKeeperFileError("SNAPSHOT_BAD_LENGTH", offset, `${what} is ${length}${limit}, at byte ${offset}`);
+    const hint = length > limit ? ` (the limit is ${limit})` : "";
+    return new ZooKeeperFileError("SNAPSHOT_BAD_LENGTH", offset, `${what} is ${length}${hint}, at byte ${offset}`);
   }
 
   #badPath(what: string): ZooKeeperFileError {
     const offset = this.#cutter.offset;
     return new ZooKeeperFileError("SNAPSHOT_BAD_PATH", offset, `${what}, at byte ${offset}: the snapshot is damaged`);
   }
+}
+
+/** A call of `Buffer.copy` takes longer than most paths. */
+function copyPath(bytes: Buffer, start: number, length: number, target: Buffer): void {
+  if (length > 128) bytes.copy(target, 0, start, start + length);
+  else for (let i = 0; i < length; i++) target[i] = bytes[start + i] as number;
 }
 
 function truncated(end: number, where: string): ZooKeeperFileError {

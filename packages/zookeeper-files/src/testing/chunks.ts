@@ -8,9 +8,25 @@ export async function* chunksOf(bytes: Uint8Array, size: number): AsyncGenerator
   }
 }
 
-/** `bytes` with one byte changed. */
-export function flipped(bytes: Uint8Array, at: number, mask: number): Buffer {
+/** `bytes` with one byte changed, which is counted from the end if `place` is negative. */
+export function flipped(bytes: Uint8Array, place: number, mask: number): Buffer {
+  const at = place < 0 ? bytes.byteLength + place : place;
   const copy = Buffer.from(bytes);
   copy[at] = (copy[at] ?? 0) ^ mask;
   return copy;
+}
+
+/** All that a writer yields, in one piece. */
+export async function bytesOf(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  return Buffer.concat(await Array.fromAsync(chunks));
+}
+
+/** What a promise or a generator is refused with. */
+export async function refusalOf(work: Promise<unknown> | AsyncIterable<unknown>): Promise<unknown> {
+  try {
+    await (work instanceof Promise ? work : Array.fromAsync(work));
+  } catch (error) {
+    return error;
+  }
+  throw new Error("not refused");
 }
