@@ -1,12 +1,22 @@
 import type { Stats } from "node:fs";
 import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { type EpochFiles, epochOfNothing, epochWithoutDataMessage } from "./epoch-files.ts";
 import { ZooKeeperFileError } from "./file-error.ts";
 import { type FileName, parseFileName } from "./file-names.ts";
 import type { Problem } from "./problem.ts";
 
 /** The directory inside a data directory that holds the files; also the version of their format. */
 const VERSION_DIRECTORY = "version-2";
+
+/** What an ensemble's member keeps about its epochs, in the directory of its snapshots. */
+const EPOCH_FILES: ReadonlySet<string> = new Set([
+  "currentEpoch",
+  "acceptedEpoch",
+  "currentEpoch.tmp",
+  "acceptedEpoch.tmp",
+  "updatingEpoch",
+]);
 
 /** A snapshot or a log on disk. */
 export interface DataFile extends FileName {
@@ -36,6 +46,10 @@ export interface DataFiles {
   readonly acceptedEpoch: ServerFile | null;
   /** The server's number in its ensemble. */
   readonly myid: ServerFile | null;
+  /** What the files of the epochs say, byte for byte. */
+  readonly epochs: EpochFiles;
+  /** Paths of empty files `initialize`, which tell 3.6 and later that having no data is as it should be. */
+  readonly initialize: readonly string[];
   /** Names that are not as they should be; `file` is the path. All `info`. */
   readonly problems: readonly Problem[];
 }
@@ -50,7 +64,8 @@ export async function findDataFiles(paths: readonly string[]): Promise<DataFiles
   const snapshots: DataFile[] = [];
   const logs: DataFile[] = [];
   const problems: Problem[] = [];
-  const serverFiles = new Map<string, ServerFile>();
+  const serverFiles = new Map<string, ServerFile & { readonly raw: string }>();
+  const initialize: string[] = [];
   const seen = new Set<string>();
 
   async function addFile(path: string, name: FileName, { size, mtimeMs }: Stats): Promise<void> {
@@ -70,7 +85,7 @@ export async function findDataFiles(paths: readonly string[]): Promise<DataFiles
       const path = join(directory, entry);
       const name = parseFileName(entry);
       const isUnread = name === null && /^(snapshot|log)\./.test(entry);
-      const isServerFile = entry === "currentEpoch" || entry === "acceptedEpoch";
+      const isServerFile = EPOCH_FILES.has(entry);
       if (name === null && !isUnread && !isServerFile) continue;
       const stats = await statIfThere(path);
       // Not there any more: a server's purge runs when it likes.
@@ -82,9 +97,9 @@ export async function findDataFiles(paths: readonly string[]): Promise<DataFiles
   }
 
   async function addServerFile(path: string): Promise<void> {
-    const text = await attempt(path, readFile(path, "utf8"));
+    const raw = await attempt(path, readFile(path, "utf8"));
     const name = basename(path);
-    if (!serverFiles.has(name)) serverFiles.set(name, { path, text: text.trim() });
+    if (!serverFiles.has(name)) serverFiles.set(name, { path, text: raw.trim(), raw });
   }
 
   for (const path of paths) {
@@ -100,23 +115,40 @@ export async function findDataFiles(paths: readonly string[]): Promise<DataFiles
       // The server's number lies beside version-2, not in it.
       const myid = isOuter || basename(path) !== VERSION_DIRECTORY ? join(path, "myid") : join(path, "..", "myid");
       if ((await statIfThere(myid))?.isFile() === true) await addServerFile(myid);
+      const marker = join(myid, "..", "initialize");
+      if ((await statIfThere(marker))?.isFile() === true && !initialize.includes(marker)) initialize.push(marker);
     } else {
       const message = `${path} is neither a directory nor a regular file`;
       throw new ZooKeeperFileError("PATH_NOT_USABLE", null, message);
     }
   }
+  const serverFile = (name: string): ServerFile | null => {
+    const file = serverFiles.get(name);
+    return file === undefined ? null : { path: file.path, text: file.text };
+  };
+  const rawOf = (name: string): string | null => serverFiles.get(name)?.raw ?? null;
+  const epochs: EpochFiles = {
+    currentEpoch: rawOf("currentEpoch"),
+    acceptedEpoch: rawOf("acceptedEpoch"),
+    currentEpochTmp: rawOf("currentEpoch.tmp"),
+    updatingEpoch: serverFiles.has("updatingEpoch"),
+  };
   if (snapshots.length === 0 && logs.length === 0) {
+    const epoch = epochOfNothing(epochs);
     const message =
       `no snapshot.* and no log.* in ${paths.join(", ")} (or in version-2 there). ` +
-      "Name the directories that dataDir and dataLogDir in zoo.cfg stand for";
+      "Name the directories that dataDir and dataLogDir in zoo.cfg stand for" +
+      (epoch === null ? "" : `. Mind that ${epochWithoutDataMessage(epoch)}`);
     throw new ZooKeeperFileError("NO_DATA_FILES", null, message);
   }
   return {
     snapshots: snapshots.sort(byZxid),
     logs: logs.sort(byZxid),
-    currentEpoch: serverFiles.get("currentEpoch") ?? null,
-    acceptedEpoch: serverFiles.get("acceptedEpoch") ?? null,
-    myid: serverFiles.get("myid") ?? null,
+    currentEpoch: serverFile("currentEpoch"),
+    acceptedEpoch: serverFile("acceptedEpoch"),
+    myid: serverFile("myid"),
+    epochs,
+    initialize,
     problems,
   };
 }
@@ -130,7 +162,9 @@ function byZxid(a: DataFile, b: DataFile): number {
 function oddName(path: string, name: FileName): Problem | null {
   const parts = basename(path).split(".").length;
   if (parts === (name.compression === "none" ? 2 : 3)) return null;
-  const message = "no server writes this name, but 3.6 and later read the file like any other: move it elsewhere";
+  const message =
+    "no server writes this name, and 3.4 and 3.5 do not read it; but 3.6 and later read the file like any other, by the " +
+    "zxid in its name: move it elsewhere";
   return { severity: "info", code: "ODD_FILE_NAME", file: path, offset: null, message };
 }
 

@@ -47,6 +47,9 @@ describe("a good log", () => {
       end: "eof",
       afterEnd: "nothing",
       problems: [],
+      largestEntryBytes: 51,
+      brokenEntryBytes: null,
+      firstTypeOf35: null,
       features: { txnDigests: 0, since35Types: 0, closeSessionBodies: 0, multis: 0, errors: 0 },
     });
   });
@@ -121,7 +124,7 @@ describe("a good log", () => {
       Buffer.from([1]),
       int(3),
     ]);
-    const multi = list(Buffer.concat([int(5), field("x")]), Buffer.concat([int(-1), field(int(-101))]));
+    const multi = list(Buffer.concat([int(2), field(field("/a"))]), Buffer.concat([int(-1), field(int(-101))]));
     const txns: Omit<MadeTxn, "zxid">[] = [
       { type: -10, body: int(30_000), digest: 1n },
       { type: 1, body: create, digest: 1n },
@@ -260,8 +263,9 @@ describe("a damaged record", () => {
           expect([place, summary.records, summary.bytes]).toEqual([place, record, start]);
           const inLength = at >= start + 8 && at < start + 12;
           if (at === end - 1) {
-            const code = isLast ? "info LOG_TORN_TAIL" : "data-loss LOG_BAD_RECORD_END";
-            expect([place, summary.end, ...codes(summary)]).toEqual([place, isLast ? "torn" : "damaged", code]);
+            // No interrupted write leaves anything but a zero there.
+            const code = "data-loss LOG_BAD_RECORD_END";
+            expect([place, summary.end, ...codes(summary)]).toEqual([place, "damaged", code]);
           } else if (!inLength) {
             expect([place, summary.end, ...codes(summary)]).toEqual([
               place,
@@ -404,11 +408,42 @@ describe("txns that servers do not read", () => {
     expect(last.problems[0]?.message).toContain("nothing follows it");
   });
 
+  test("txns that servers cannot apply", () => {
+    const open = list(acl(31, "world", "anyone"));
+    const tail = Buffer.from([0, 0, 0, 0, 1]);
+    const part = (type: number, body: Uint8Array | null): Buffer => Buffer.concat([int(type), field(body)]);
+    const bodies: [number, Buffer][] = [
+      [1, Buffer.concat([field(null), field("x"), open, tail])],
+      [1, Buffer.concat([field("/a"), field("x"), list(Buffer.concat([int(31), field(null), field("x")])), tail])],
+      [7, Buffer.concat([field("/a"), list(Buffer.concat([int(31), field("world"), field(null)])), int(1)])],
+      [5, Buffer.concat([field("/a"), int(-2), int(1)])],
+      [2, field(null)],
+      [2, field("a")],
+      [20, field("")],
+      [-11, list(field("/a"), field("b"))],
+      [19, Buffer.concat([field("a"), field("x"), open, int(1)])],
+      [-11, list(field(null))],
+      [14, int(-1)],
+      [14, list(part(2, null))],
+      [14, list(part(2, field(null)))],
+      // Servers apply the parts before one of these, and none from it on.
+      [14, list(part(7, Buffer.concat([field("/a"), open, int(1)])))],
+      [14, list(part(16, Buffer.concat([field("/a"), field("x"), int(1)])))],
+      [14, list(part(14, list()))],
+      [14, list(part(99, Buffer.alloc(40)))],
+      [14, list(part(5, field("/a")))],
+      [14, list(part(1, Buffer.concat([field("/a"), field("x"), open, Buffer.from([0])])))],
+    ];
+    for (const [type, body] of bodies) {
+      const summary = check(makeLog({ zxid: 1n }, { zxid: 2n, type, body }, { zxid: 3n }));
+      expect([type, summary.records, ...codes(summary)]).toEqual([type, 1, "fatal LOG_BAD_TXN"]);
+    }
+  });
+
   test("entries that are too short for their type", () => {
     const create = Buffer.concat([field("/a"), field("data"), list(acl(31, "world", "anyone")), Buffer.from([0])]);
     const bodies: [number, Buffer][] = [
       [1, create],
-      [15, create],
       [19, Buffer.concat([create.subarray(0, -1), int(1)])],
       [21, Buffer.concat([create.subarray(0, -1), int(1), long(1n)])],
       [2, field("/a")],
@@ -416,7 +451,7 @@ describe("txns that servers do not read", () => {
       [5, Buffer.concat([field("/a"), field("x"), int(1)])],
       [16, Buffer.concat([field("/a"), field("x"), int(1)])],
       [7, Buffer.concat([field("/a"), list(acl(31, "world", "anyone")), int(1)])],
-      [14, list(Buffer.concat([int(5), field("x")]))],
+      [14, list(Buffer.concat([int(2), field(field("/a"))]))],
       [-10, int(1)],
       [-1, int(1)],
       [-11, list(field("/a"))],
@@ -429,6 +464,8 @@ describe("txns that servers do not read", () => {
         expect([type, size, summary.records, ...codes(summary)]).toEqual([type, size, 0, "data-loss LOG_SHORT_RECORD"]);
       }
     }
+    // 3.3 did not write the parent's version of a create, but had no create2.
+    expect(codes(check(makeLog({ zxid: 1n, type: 15, body: create })))).toEqual(["data-loss LOG_SHORT_RECORD"]);
     const short = Buffer.concat([LOG_HEADER, frame(Buffer.alloc(31, 1))]);
     expect(codes(check(short))).toEqual(["data-loss LOG_SHORT_RECORD"]);
   });

@@ -3,7 +3,16 @@ import { LogRemains } from "./log-remains.ts";
 import type { LogSummary, ZxidRun } from "./log-summary.ts";
 import type { FileProblem, Severity } from "./problem.ts";
 import { asBuffer, RecordCutter, STOP } from "./record-cutter.ts";
-import { endOfBody, FIRST_TYPE_OF_35, isTxnType, TXN_DIGEST_BYTES, TXN_HEADER_BYTES, TXN_TYPE } from "./txn-layout.ts";
+import {
+  endOfBody,
+  FIRST_TYPE_OF_35,
+  isTxnType,
+  SHORT,
+  TXN_DIGEST_BYTES,
+  TXN_HEADER_BYTES,
+  TXN_TYPE,
+  UNREADABLE,
+} from "./txn-layout.ts";
 
 /** Largest record of a log that is read unless another limit is given, in bytes. */
 export const DEFAULT_MAX_RECORD_BYTES: number = 64 * 1024 * 1024;
@@ -87,6 +96,9 @@ class LogWalk implements LogChecker {
   #firstTimeMs: number | null = null;
   #lastTimeMs: number | null = null;
 
+  #largestEntryBytes = 0;
+  #brokenEntryBytes: number | null = null;
+  #firstTypeOf35: LogSummary["firstTypeOf35"] = null;
   #txnDigests = 0;
   #since35Types = 0;
   #closeSessionBodies = 0;
@@ -129,6 +141,9 @@ class LogWalk implements LogChecker {
       end,
       afterEnd,
       problems: this.#problems,
+      largestEntryBytes: this.#largestEntryBytes,
+      brokenEntryBytes: this.#brokenEntryBytes,
+      firstTypeOf35: this.#firstTypeOf35,
       features: {
         txnDigests: this.#txnDigests,
         since35Types: this.#since35Types,
@@ -149,6 +164,7 @@ class LogWalk implements LogChecker {
       // The file ends inside a record, or is padded with fewer zeros than a record's prefix has.
       stop = pending.byteLength < PREFIX_BYTES && pending.every((byte) => byte === 0) ? "padding" : TORN_BY_EOF;
       remains = new LogRemains(this.#cutter.offset, stop === "padding" ? 0 : pending.byteLength);
+      if (pending.byteLength >= PREFIX_BYTES) this.#brokenEntryBytes = pending.readInt32BE(8);
       remains.push(pending);
     }
     remains.end();
@@ -219,12 +235,23 @@ class LogWalk implements LogChecker {
     if (end - start < PREFIX_BYTES) return -PREFIX_BYTES;
     const length = bytes.readInt32BE(start + 8);
     if (length <= 0 || length > this.#maxRecordBytes) return this.#stopAtLength(bytes, start, length);
+    this.#brokenEntryBytes = length;
     const recordBytes = PREFIX_BYTES + length + 1;
     if (end - start < recordBytes) return -recordBytes;
     const entry = start + PREFIX_BYTES;
     const entryEnd = entry + length;
     if (bytes[entryEnd] !== END_OF_RECORD) {
-      return this.#stopHere(recordBytes, "data-loss", "info", "LOG_BAD_RECORD_END", "a record without its end mark");
+      // Where the write of a record was interrupted there is a zero. Anything else was put there.
+      const isTorn = bytes[entryEnd] === 0;
+      const what = "a record without its end mark";
+      return this.#stopHere(
+        recordBytes,
+        "data-loss",
+        isTorn ? "info" : "data-loss",
+        "LOG_BAD_RECORD_END",
+        what,
+        isTorn,
+      );
     }
     if (
       bytes.readInt32BE(start) !== 0 ||
@@ -251,7 +278,11 @@ class LogWalk implements LogChecker {
       return this.#stopHere(recordBytes, "fatal", "fatal", "LOG_POISON_RECORD", what, false);
     }
     const bodyEnd = endOfBody(bytes, type, entry + TXN_HEADER_BYTES, entryEnd);
-    if (bodyEnd === -1) return this.#stopAtShortRecord(recordBytes);
+    if (bodyEnd === SHORT) return this.#stopAtShortRecord(recordBytes);
+    if (bodyEnd === UNREADABLE) {
+      const what = "a txn that servers fail on, or apply only in part,";
+      return this.#stopHere(recordBytes, "fatal", "fatal", "LOG_BAD_TXN", what, false);
+    }
 
     const zxidHigh = bytes.readUInt32BE(entry + 12);
     const zxidLow = bytes.readUInt32BE(entry + 16);
@@ -270,6 +301,8 @@ class LogWalk implements LogChecker {
     this.#firstTimeMs ??= timeMs;
     this.#lastTimeMs = timeMs;
     this.#records += 1;
+    this.#brokenEntryBytes = null;
+    if (length > this.#largestEntryBytes) this.#largestEntryBytes = length;
     this.#countFeatures(type, bodyEnd > entry + TXN_HEADER_BYTES, entryEnd - bodyEnd >= TXN_DIGEST_BYTES);
     this.#onRecord?.({
       offset: this.#cutter.offset,
@@ -295,7 +328,10 @@ class LogWalk implements LogChecker {
 
   #countFeatures(type: number, hasBody: boolean, hasDigest: boolean): void {
     if (hasDigest) this.#txnDigests += 1;
-    if (type >= FIRST_TYPE_OF_35) this.#since35Types += 1;
+    if (type >= FIRST_TYPE_OF_35) {
+      this.#since35Types += 1;
+      this.#firstTypeOf35 ??= { type, offset: this.#cutter.offset };
+    }
     if (type === TXN_TYPE.multi) this.#multis += 1;
     if (type === TXN_TYPE.error) this.#errors += 1;
     if (type === TXN_TYPE.closeSession && hasBody) this.#closeSessionBodies += 1;

@@ -54,5 +54,11 @@ export interface LogSummary {
   readonly afterEnd: "nothing" | "zeros" | "bytes";
   /** What is wrong with this file, taken by itself. Whether anything is lost with it, see `planRecovery`. */
   readonly problems: readonly FileProblem[];
+  /** Of the good records, without checksum, length and end mark. A server with a lower limit refuses to start. */
+  readonly largestEntryBytes: number;
+  /** What the record at which the reading stopped says that its entry has; null where there is none, or no length. */
+  readonly brokenEntryBytes: number | null;
+  /** The first good txn of a type that 3.4 does not know. */
+  readonly firstTypeOf35: { readonly type: number; readonly offset: number } | null;
   readonly features: LogFeatures;
 }

@@ -1,3 +1,4 @@
+import type { DamagedSnapshotReading, SnapshotReader } from "./damaged-snapshot.ts";
 import type { ZooKeeperFileError } from "./file-error.ts";
 import { logsFor } from "./file-names.ts";
 import type { LogSummary } from "./log-summary.ts";
@@ -17,6 +18,8 @@ export interface CheckedSnapshot {
   readonly summary: SnapshotSummary | null;
   /** Why the check failed, or null. */
   readonly error: ZooKeeperFileError | null;
+  /** What servers do with it although the check failed. Default: none looks at it. */
+  readonly readings?: ReadonlyMap<SnapshotReader, DamagedSnapshotReading>;
 }
 
 /** A log file and what its check gave. */
@@ -100,7 +103,11 @@ export function planRecovery(
     problems.push(...alone.problems);
   } else if (candidates.length === 0 && options.partial !== true) {
     problems.push(
-      setProblem("fatal", "NO_VALID_SNAPSHOT", "no snapshot is intact, so no server starts with these files"),
+      setProblem(
+        "fatal",
+        "NO_VALID_SNAPSHOT",
+        "no snapshot is intact: servers do not start with these files, or start with nothing",
+      ),
     );
   }
   if (recoverable !== null && recoverable.from !== null && logs.length === 0 && options.partial !== true) {
@@ -125,6 +132,21 @@ export function planRecovery(
  */
 export function isReached(zxid: bigint, start: bigint, logs: readonly CheckedLog[]): boolean {
   return replayFrom(start, withoutDuplicates(logs).logs).reaches(zxid);
+}
+
+/** Where following all these logs from one zxid on goes wrong: the first gap, or the first txn that goes back. */
+export function replayProblems(start: bigint, logs: readonly CheckedLog[]): readonly Problem[] {
+  return replayFrom(start, logs).problems;
+}
+
+/** The highest of the txns that a restore from `start` with these logs does not pass, or null. */
+export function highestUnreached(txns: readonly bigint[], start: bigint, logs: readonly CheckedLog[]): bigint | null {
+  const replay = replayFrom(start, logs);
+  return txns.filter((zxid) => !replay.reaches(zxid)).reduce<bigint | null>(higher, null);
+}
+
+function higher(highest: bigint | null, zxid: bigint): bigint {
+  return highest === null || zxid > highest ? zxid : highest;
 }
 
 /**
@@ -177,6 +199,8 @@ function replayFrom(start: bigint, logs: readonly CheckedLog[]): Replay {
     problems,
   });
   let previous: bigint | null = null;
+  // What a damaged log has lost shows by the next zxid, unless that begins an epoch.
+  let isEndLost = false;
   for (const log of selected) {
     for (const run of log.summary.runs) {
       const place = { file: log.file, offset: run.offset };
@@ -190,7 +214,8 @@ function replayFrom(start: bigint, logs: readonly CheckedLog[]): Replay {
       previous = run.last;
       // The server skips what the snapshot has.
       if (run.last <= start) continue;
-      if (run.first > zxid && !isNextZxid(zxid, run.first)) {
+      const isNext = isNextZxid(zxid, run.first) && (!isEndLost || epochOf(run.first) === epochOf(zxid));
+      if (run.first > zxid && !isNext) {
         problems.push({
           severity: "data-loss",
           code: "LOG_GAP",
@@ -203,6 +228,7 @@ function replayFrom(start: bigint, logs: readonly CheckedLog[]): Replay {
       followed.push(run);
       if (used.at(-1) !== log.file) used.push(log.file);
     }
+    if (log.summary.problems.some(({ severity }) => severity !== "info")) isEndLost = true;
     // Also one that holds nothing new belongs to what a server reads, unless no server can read it.
     if (used.at(-1) !== log.file && log.summary.bytes > 0) used.push(log.file);
   }
@@ -225,11 +251,7 @@ function gapMessage(start: bigint, last: bigint, next: bigint): string {
 function uncoveredTrace({ summary, zxid }: CheckedSnapshot, replay: Replay): bigint | null {
   if (summary === null) return null;
   const traces = [summary.highestZxid, summary.digest?.zxid ?? 0n, summary.lastZxid ?? 0n];
-  const uncovered = traces.filter((traced) => traced > zxid && !replay.reaches(traced));
-  return uncovered.reduce<bigint | null>(
-    (highest, traced) => (highest === null || traced > highest ? traced : highest),
-    null,
-  );
+  return traces.filter((traced) => traced > zxid && !replay.reaches(traced)).reduce<bigint | null>(higher, null);
 }
 
 function coverageProblem(snapshot: CheckedSnapshot, highest: bigint, end: bigint): Problem {
@@ -315,7 +337,7 @@ function setProblem(severity: Severity, code: string, message: string): Problem 
 }
 
 /** By zxid, and of those of one zxid the one that was written last: `snapshot.22` beside `snapshot.22.gz`. */
-function newestFirst(a: CheckedSnapshot, b: CheckedSnapshot): number {
+export function newestFirst(a: CheckedSnapshot, b: CheckedSnapshot): number {
   if (a.zxid !== b.zxid) return a.zxid > b.zxid ? -1 : 1;
   if (a.mtimeMs !== b.mtimeMs) return b.mtimeMs - a.mtimeMs;
   return a.file < b.file ? -1 : 1;
