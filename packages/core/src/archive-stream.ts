@@ -9,7 +9,7 @@ import type { Verifier } from "./source.ts";
 
 /** Looks at every file that goes by, and is told of each that went by whole. */
 interface EntryWatch {
-  readonly verifier: Verifier;
+  readonly verifier: Pick<Verifier, "watch">;
   onBytes(bytes: number, path: string): void;
 }
 

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { encode, verifyWhilePacking } from "./archive-stream.ts";
 import { backupId, keys } from "./backup-id.ts";
 import { abortable, collect, measured, oneChunk } from "./bytes.ts";
+import { damageIn, isSerious } from "./damage.ts";
 import { abortError, type BackypError, isBackypError } from "./errors.ts";
 import { throttled } from "./events.ts";
 import {
@@ -10,10 +11,11 @@ import {
   type ManifestEntry,
   parseManifest,
   serializeManifest,
+  timesForManifest,
 } from "./manifest.ts";
 import type { SeriesContext } from "./series.ts";
 import type { Sink } from "./sink.ts";
-import type { Capture, Verdict } from "./source.ts";
+import type { Capture, CaptureRequest, Verdict } from "./source.ts";
 
 /** A source that goes on changing under every capture is told so after this many. */
 const MAX_ATTEMPTS = 12;
@@ -25,26 +27,38 @@ const CLEAN_UP_TIMEOUT_MS = 30_000;
 /**
  * Runs one backup: capture, verify, archive, encode, hash, store; the manifest last. Returns null if the source has
  * nothing new. After a failure nothing of it is visible in the sink.
+ *
+ * With `mayKeepDamage` a source that turned out to be damaged is captured once more, for what there is to keep. What is
+ * not damaged takes the same way with it as without.
  */
-export async function runBackup(series: SeriesContext, signal: AbortSignal): Promise<Manifest | null> {
+export async function runBackup(
+  series: SeriesContext,
+  mayKeepDamage: boolean,
+  signal: AbortSignal,
+): Promise<Manifest | null> {
   const earlierFailures: BackypError[] = [];
+  let allowDamaged = false;
   let fruitless = 0;
   for (let attempt = 1; ; attempt++) {
     const startedAt = series.startTime();
     const id = backupId(series.prefix, startedAt);
     series.emit("backup:start", { prefix: series.prefix, backupId: id, attempt });
     try {
-      const manifest = await attemptBackup(series, id, startedAt, earlierFailures, signal);
+      const request: CaptureRequest = { kind: "full", earlierFailures, allowDamaged };
+      const manifest = await attemptBackup(series, id, startedAt, request, signal);
       if (manifest === null) series.emit("backup:skipped", { prefix: series.prefix, reason: "nothing-new" });
       else series.emit("backup:complete", { manifest });
       return manifest;
     } catch (cause) {
       const changed = isBackypError(cause, "ERR_SOURCE_CHANGED");
-      const again = changed || isBackypError(cause, "ERR_OBJECT_EXISTS");
-      if (again && cause.details.isProgress !== true) fruitless += 1;
+      const keepNow = mayKeepDamage && !allowDamaged && isDamage(cause);
+      const again = changed || keepNow || isBackypError(cause, "ERR_OBJECT_EXISTS");
+      if (again && !keepNow && cause.details.isProgress !== true) fruitless += 1;
       if (!again || fruitless === MAX_ATTEMPTS || signal.aborted) throw series.failed("backup:failed", id, cause);
-      if (changed) earlierFailures.push(cause);
-      series.logger.warn({ backupId: id, err: cause }, `capturing again: ${cause.message}`);
+      if (changed || keepNow) earlierFailures.push(cause);
+      if (keepNow) allowDamaged = true;
+      const why = keepNow ? "keeping what there is, since damage is allowed" : "capturing again";
+      series.logger.warn({ backupId: id, err: cause }, `${why}: ${cause.message}`);
     }
     await sleep(Math.min(MAX_PAUSE_MS, 10 * 2 ** fruitless), undefined, { signal }).catch(() => {
       throw series.failed("backup:failed", id, abortError(signal));
@@ -52,18 +66,22 @@ export async function runBackup(series: SeriesContext, signal: AbortSignal): Pro
   }
 }
 
+function isDamage(cause: unknown): cause is BackypError {
+  return isBackypError(cause) && (cause.code === "ERR_SOURCE_DAMAGED" || cause.details.mayBeKept === true);
+}
+
 async function attemptBackup(
   series: SeriesContext,
   id: string,
   startedAt: Date,
-  earlierFailures: readonly BackypError[],
+  request: CaptureRequest,
   signal: AbortSignal,
 ): Promise<Manifest | null> {
   const { source, logger } = series;
-  const capture = await source.capture({ kind: "full", earlierFailures }, { signal, logger });
+  const capture = await source.capture(request, { signal, logger });
   if (capture === null) return null;
   try {
-    return await storeCapture(series, capture, id, startedAt, signal);
+    return await storeCapture(series, capture, request, { id, startedAt }, signal);
   } finally {
     await capture.close();
   }
@@ -72,8 +90,8 @@ async function attemptBackup(
 async function storeCapture(
   series: SeriesContext,
   capture: Capture,
-  id: string,
-  startedAt: Date,
+  { kind, allowDamaged }: CaptureRequest,
+  { id, startedAt }: { readonly id: string; readonly startedAt: Date },
   signal: AbortSignal,
 ): Promise<Manifest> {
   const { prefix, source, sink, archiver, codecs } = series;
@@ -97,7 +115,11 @@ async function storeCapture(
     whole: (entry) => entries.push(entry),
     // Before the archive's end: a set that would not restore never becomes an object.
     end: () => {
-      verdict = capture.verifier.finish();
+      const found = capture.verifier.finish();
+      if (allowDamaged !== true && found.problems.some(isSerious)) {
+        throw damageIn("what was captured", found.problems);
+      }
+      verdict = found;
     },
   });
   const stored = measured(encode(archiver.pack(verified, { signal }), codecs, signal));
@@ -114,13 +136,10 @@ async function storeCapture(
       formatVersion: MANIFEST_FORMAT_VERSION,
       id,
       prefix,
-      kind: "full",
+      kind,
       source: source.name,
       range: verdict.range,
-      times:
-        verdict.times === null
-          ? null
-          : { from: verdict.times.from.toISOString(), upTo: verdict.times.upTo.toISOString() },
+      times: timesForManifest(verdict.times),
       startedAt: startedAt.toISOString(),
       finishedAt: series.clock().toISOString(),
       archive: {
@@ -134,7 +153,7 @@ async function storeCapture(
       facts: capture.facts,
       contents: verdict.contents,
       problems: verdict.problems,
-      verified: true,
+      verified: !verdict.problems.some(isSerious),
       tool: series.tool,
     };
     text = serializeManifest(manifest);

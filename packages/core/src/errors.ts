@@ -18,12 +18,15 @@
  * | `ERR_OBJECT_NOT_FOUND` | the store holds no such object |
  * | `ERR_OBJECT_EXISTS` | an object that must be new is there already |
  * | `ERR_BACKUP_NOT_FOUND` | the series has no such backup |
+ * | `ERR_BACKUP_DAMAGED` | the backup is what was stored, but was kept although its source was damaged |
  * | `ERR_ARCHIVE_CORRUPT` | an archive cannot be decoded |
  * | `ERR_CHECKSUM_MISMATCH` | stored bytes are not the bytes that were written |
  * | `ERR_MANIFEST_INVALID` | a manifest cannot be parsed |
  * | `ERR_MANIFEST_UNSUPPORTED` | a manifest was written by a newer release |
  * | `ERR_TARGET_NOT_EMPTY` | the restore target holds something already |
  * | `ERR_TARGET_UNAVAILABLE` | the restore target cannot be written |
+ * | `ERR_REHEARSAL_FAILED` | the thing itself does not start on the restored backup, or holds other data than recorded |
+ * | `ERR_REHEARSAL_UNAVAILABLE` | what a deep verification needs is not installed, or could not run |
  * | `ERR_INTERNAL` | a failure nobody foresaw; the cause says more |
  */
 export type ErrorCode =
@@ -42,12 +45,15 @@ export type ErrorCode =
   | "ERR_OBJECT_NOT_FOUND"
   | "ERR_OBJECT_EXISTS"
   | "ERR_BACKUP_NOT_FOUND"
+  | "ERR_BACKUP_DAMAGED"
   | "ERR_ARCHIVE_CORRUPT"
   | "ERR_CHECKSUM_MISMATCH"
   | "ERR_MANIFEST_INVALID"
   | "ERR_MANIFEST_UNSUPPORTED"
   | "ERR_TARGET_NOT_EMPTY"
   | "ERR_TARGET_UNAVAILABLE"
+  | "ERR_REHEARSAL_FAILED"
+  | "ERR_REHEARSAL_UNAVAILABLE"
   | "ERR_INTERNAL";
 
 /** Facts about an error that a program may want: file, key, backup id. Never a secret. */

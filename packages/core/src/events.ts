@@ -1,5 +1,6 @@
 import { EventEmitter } from "eventemitter3";
 import type { BackypError } from "./errors.ts";
+import type { JsonObject } from "./json.ts";
 import type { Manifest } from "./manifest.ts";
 import type { Logger } from "./run-context.ts";
 
@@ -33,7 +34,9 @@ export interface SeriesEvents {
   "backup:failed": (event: RunFailure) => void;
   "verify:start": (event: RunStart) => void;
   "verify:progress": (event: Progress) => void;
-  "verify:complete": (event: { readonly manifest: Manifest }) => void;
+  /** With `deep`: all is read and checked, and the source begins to try it out. */
+  "verify:rehearsal": (event: RunStart) => void;
+  "verify:complete": (event: { readonly manifest: Manifest; readonly rehearsal: JsonObject | null }) => void;
   "verify:failed": (event: RunFailure) => void;
   "restore:start": (event: RunStart) => void;
   "restore:progress": (event: Progress) => void;

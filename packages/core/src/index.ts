@@ -36,6 +36,7 @@ export {
   type SourcePlugin,
 } from "./plugin.ts";
 export type { Position, PositionRange } from "./position.ts";
+export type { BackupReading } from "./read-backup.ts";
 export type { RestoreTargets } from "./restore.ts";
 export { syncFolders, writeEntry } from "./restore-files.ts";
 export { type Logger, type RunContext, silentLogger } from "./run-context.ts";
@@ -45,6 +46,7 @@ export type {
   Capture,
   CaptureRequest,
   Problem,
+  Rehearsal,
   RestoreFolders,
   RestoreStep,
   Source,
@@ -53,3 +55,4 @@ export type {
   Verifier,
 } from "./source.ts";
 export { tar } from "./tar.ts";
+export type { Verification } from "./verify.ts";

@@ -1,9 +1,10 @@
 import { z } from "zod";
+import { isSerious } from "./damage.ts";
 import { isEntryPath } from "./entry.ts";
 import { BackypError } from "./errors.ts";
 import type { JsonObject, JsonValue } from "./json.ts";
 import type { PositionRange } from "./position.ts";
-import type { Problem } from "./source.ts";
+import type { Problem, TimeRange } from "./source.ts";
 
 /** Version of the manifest's format that this release writes, and the newest it reads. */
 export const MANIFEST_FORMAT_VERSION = 1;
@@ -55,9 +56,12 @@ export interface Manifest {
   readonly facts: JsonObject;
   /** What the files were found to hold; `verify` computes it again and compares. */
   readonly contents: JsonObject;
-  /** What was found that does not keep it from restoring. */
+  /** What was found. All are `info` where `verified` is true. */
   readonly problems: readonly Problem[];
-  /** Whether every byte was checked by the source's own verifier on its way into the archive. */
+  /**
+   * Whether the source's own verifier found, on the way into the archive, that it restores without loss. False for one
+   * that was kept although it is damaged.
+   */
   readonly verified: boolean;
   /** What wrote it. */
   readonly tool: { readonly name: string; readonly version: string };
@@ -103,10 +107,17 @@ const schema: z.ZodType<Manifest> = z
         message: z.string(),
       }),
     ),
-    verified: z.boolean().describe("Every byte was checked by the source's verifier on its way into the archive"),
+    verified: z
+      .boolean()
+      .describe("The source's verifier found that it restores without loss; false: kept although it is damaged"),
     tool: z.object({ name: z.string(), version: z.string() }),
   })
   .describe("Manifest of one zk-backyp backup. Unknown fields are to be ignored, unknown formatVersions refused.");
+
+/** Times as a manifest writes them. */
+export function timesForManifest(times: TimeRange | null): Manifest["times"] {
+  return times === null ? null : { from: times.from.toISOString(), upTo: times.upTo.toISOString() };
+}
 
 /** Text of a manifest as it is stored: JSON, indented, with a newline at its end. */
 export function serializeManifest(manifest: Manifest): string {
@@ -142,6 +153,9 @@ export function parseManifest(text: string, name: string): Manifest {
   // A manifest speaks for its own objects only: deleting a backup by it must not delete another's.
   if (!archive.key.startsWith(`${prefix}/archives/${id}.`)) {
     throw invalid(name, `${archive.key} is not the archive of ${id}`);
+  }
+  if (manifest.verified && manifest.problems.some(isSerious)) {
+    throw invalid(name, "it says that the backup is verified, and lists damage");
   }
   if (new Set(entries.map(({ path }) => path)).size !== entries.length) throw invalid(name, "it names a file twice");
   return manifest;

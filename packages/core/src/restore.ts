@@ -2,12 +2,12 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readdir, realpath, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { archiveFailure } from "./archive-stream.ts";
+import { keptDamaged } from "./damage.ts";
 import { BackypError, systemErrorCode } from "./errors.ts";
 import type { Manifest } from "./manifest.ts";
 import { syncFolders } from "./restore-files.ts";
 import type { SeriesContext } from "./series.ts";
-import type { RestoreFolders, RestoreStep } from "./source.ts";
-import { checkedEntries } from "./verify.ts";
+import { restoreChecked } from "./verify.ts";
 
 /** Directories to restore into: `main`, and any other role that the source documents (ZooKeeper: `log`). */
 export interface RestoreTargets {
@@ -35,12 +35,16 @@ export async function runRestore(
   series: SeriesContext,
   id: string,
   targets: RestoreTargets,
+  allowDamaged: boolean,
   signal: AbortSignal,
 ): Promise<Manifest> {
   const manifest = await series.catalog.load(id, { signal });
   series.emit("restore:start", { prefix: series.prefix, backupId: manifest.id });
   const stages: Stage[] = [];
   try {
+    if (!manifest.verified && !allowDamaged) {
+      throw keptDamaged(manifest, "; restore another one, or allow damage to restore what there is of it");
+    }
     for (const target of await planTargets(series, targets)) await makeStage(target, stages);
     await fillStages(series, manifest, stages, signal);
     await moveIntoPlace(stages);
@@ -151,16 +155,8 @@ async function fillStages(
   stages: readonly Stage[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { source, logger } = series;
-  let consumed = false;
-  async function* steps(): AsyncGenerator<RestoreStep, void, void> {
-    const entries = checkedEntries(series, manifest, signal, (progress) => series.emit("restore:progress", progress));
-    yield { kind: manifest.kind, range: manifest.range, entries };
-    consumed = true;
-  }
   const folders = Object.fromEntries(stages.map((stage) => [stage.role, stage.staging])) as { main: string };
-  await source.restore(steps(), folders satisfies RestoreFolders, { signal, logger });
-  if (!consumed) throw new Error(`the source ${source.name} did not read the backup to its end`);
+  await restoreChecked(series, manifest, folders, signal, (progress) => series.emit("restore:progress", progress));
 }
 
 /** Renames what the stages hold into their targets: `main` last, since that is where a server looks first. */

@@ -9,6 +9,7 @@ import { gzip } from "./gzip.ts";
 import type { Manifest } from "./manifest.ts";
 import { openSeries, type Series } from "./series.ts";
 import type { Sink } from "./sink.ts";
+import type { Rehearsal } from "./source.ts";
 import { memorySink, type ScriptedSource, scriptedSource, sourceContract, withFaults } from "./testing/index.ts";
 
 const { signal } = new AbortController();
@@ -301,6 +302,186 @@ describe("a series", () => {
     });
   });
 
+  describe("damage", () => {
+    beforeEach(() => {
+      source.files.set("version-2/log.2", Buffer.from("rotten"));
+    });
+
+    const keep = async (): Promise<Manifest> => {
+      const manifest = await series.backup({ allowDamaged: true });
+      if (manifest === null) throw new Error("nothing was backed up");
+      return manifest;
+    };
+
+    it("is refused, and the reason given, unless it is allowed", async () => {
+      await expect(series.backup()).rejects.toSatisfy(
+        (error) => coded("ERR_SOURCE_DAMAGED")(error) && /version-2\/log\.2: it is rotten/.test(String(error)),
+      );
+      expect(events).toEqual(["backup:start", "backup:failed"]);
+      expect(await keysIn(sink)).toEqual([]);
+    });
+
+    it("is kept for what it is when it is allowed", async () => {
+      const manifest = await keep();
+      expect(manifest).toMatchObject({
+        verified: false,
+        problems: [{ severity: "data-loss", code: "ROTTEN", file: "version-2/log.2", message: "it is rotten" }],
+      });
+      expect(events).toEqual(["backup:start", "backup:start", "backup:complete"]);
+      expect(await keysIn(sink)).toHaveLength(2);
+      const items = await Array.fromAsync(series.catalog.list({ signal }));
+      expect(items).toMatchObject([{ manifest: { verified: false } }]);
+    });
+
+    it("is asked for only after a capture without it was refused", async () => {
+      const asked: [boolean | undefined, string[]][] = [];
+      const capture: ScriptedSource["capture"] = (request, context) => {
+        asked.push([request.allowDamaged, request.earlierFailures.map(({ code }) => code)]);
+        return source.capture(request, context);
+      };
+      series = openSeries({ prefix: "zk", source: { ...source, capture }, sink });
+      await keep();
+      source.files.delete("version-2/log.2");
+      expect(await keep()).toMatchObject({ verified: true, problems: [] });
+      expect(asked).toEqual([
+        [false, []],
+        [true, ["ERR_SOURCE_DAMAGED"]],
+        [false, []],
+      ]);
+    });
+
+    it("may have another name, if the source says that there is something to keep", async () => {
+      const elsewhere = new BackypError("ERR_SOURCE_UNAVAILABLE", "half of it is gone", {
+        details: { mayBeKept: true },
+      });
+      source.failures.push(elsewhere);
+      expect(await keep()).toMatchObject({ verified: false });
+      source.failures.push(new BackypError("ERR_SOURCE_UNAVAILABLE", "it is not there"));
+      await expect(series.backup({ allowDamaged: true })).rejects.toSatisfy(coded("ERR_SOURCE_UNAVAILABLE"));
+    });
+
+    it("that leaves nothing to keep is refused all the same", async () => {
+      source.files.set("version-2/log.3", Buffer.from("poison"));
+      await expect(series.backup({ allowDamaged: true })).rejects.toSatisfy(coded("ERR_SOURCE_DAMAGED"));
+      expect(events).toEqual(["backup:start", "backup:start", "backup:failed"]);
+      expect(await keysIn(sink)).toEqual([]);
+    });
+
+    it("is named by verify, once every byte is found to be what was stored", async () => {
+      const manifest = await keep();
+      await expect(series.verify(manifest.id)).rejects.toSatisfy(
+        (error) => coded("ERR_BACKUP_DAMAGED")(error) && /byte for byte.*it is rotten/.test(String(error)),
+      );
+      await rewrite(sink, manifest.archive.key, (bytes) => bytes.subarray(1));
+      await expect(series.verify(manifest.id)).rejects.not.toSatisfy(coded("ERR_BACKUP_DAMAGED"));
+    });
+
+    it("is restored only when it is allowed again", async () => {
+      const { id } = await keep();
+      const main = join(folder, "restored");
+      await expect(series.restore(id, { main })).rejects.toSatisfy(coded("ERR_BACKUP_DAMAGED"));
+      expect(await readdir(folder)).toEqual([]);
+      await series.restore(id, { main }, { allowDamaged: true });
+      expect(await readFile(join(main, "version-2/log.2"), "utf8")).toBe("rotten");
+    });
+
+    it("cannot be declared good by an edit of the manifest", async () => {
+      const manifest = await keep();
+      const edit = (changes: Partial<Manifest>) =>
+        rewrite(sink, `zk/manifests/${manifest.id}.json`, () =>
+          Buffer.from(JSON.stringify({ ...manifest, ...changes })),
+        );
+      await edit({ verified: true });
+      await expect(series.verify(manifest.id)).rejects.toSatisfy(coded("ERR_MANIFEST_INVALID"));
+      await edit({ verified: true, problems: [] });
+      await expect(series.verify(manifest.id)).rejects.toSatisfy(coded("ERR_SOURCE_DAMAGED"));
+      await expect(series.restore(manifest.id, { main: join(folder, "new") })).rejects.toSatisfy(
+        coded("ERR_SOURCE_DAMAGED"),
+      );
+    });
+  });
+
+  describe("deep verification", () => {
+    const seen: { files: string[]; folder: string }[] = [];
+    const withRehearsal = (run: Rehearsal["run"]): Series =>
+      openSeries({ prefix: "zk", source: { ...source, rehearse: async () => ({ run }) }, sink });
+    const look: Rehearsal["run"] = async ({ main }) => {
+      seen.push({ files: (await readdir(join(main, "version-2"))).sort(), folder: main });
+      return { rings: 3 };
+    };
+    beforeEach(() => {
+      seen.length = 0;
+    });
+    const expectGone = async (): Promise<void> => {
+      for (const { folder } of seen) await expect(readdir(folder)).rejects.toThrow("ENOENT");
+    };
+
+    it("hands the source what was restored, and then what the source saw to the caller", async () => {
+      const { id } = await backup();
+      series = withRehearsal(look);
+      events = recorded(series);
+      series.events.on("verify:rehearsal", () => events.push("verify:rehearsal"));
+      expect((await series.verify(id, { deep: true })).rehearsal).toEqual({ rings: 3 });
+      expect(seen).toMatchObject([{ files: ["log.1", "snapshot.1"] }]);
+      expect(events).toEqual(["verify:start", "verify:rehearsal", "verify:complete"]);
+      expect((await series.verify(id)).rehearsal).toBeNull();
+      expect(seen).toHaveLength(1);
+      await expectGone();
+    });
+
+    it("fails with the rehearsal, and leaves nothing behind", async () => {
+      const { id } = await backup();
+      series = withRehearsal(async (folders, ...rest) => {
+        await look(folders, ...rest);
+        throw new BackypError("ERR_REHEARSAL_FAILED", "it does not ring");
+      });
+      events = recorded(series);
+      await expect(series.verify(id, { deep: true })).rejects.toSatisfy(coded("ERR_REHEARSAL_FAILED"));
+      expect(events).toEqual(["verify:start", "verify:failed"]);
+      await expectGone();
+    });
+
+    it("leaves nothing behind when it is aborted", async () => {
+      const { id } = await backup();
+      const abort = new AbortController();
+      series = withRehearsal(async (folders, manifest, { signal: given, ...context }) => {
+        await look(folders, manifest, { signal: given, ...context });
+        abort.abort();
+        given.throwIfAborted();
+        return {};
+      });
+      await expect(series.verify(id, { deep: true, signal: abort.signal })).rejects.toThrow();
+      expect(seen).toHaveLength(1);
+      await expectGone();
+    });
+
+    it("finds damage before it tries anything out", async () => {
+      const manifest = await backup();
+      await rewrite(sink, manifest.archive.key, (bytes) => bytes.subarray(0, -1));
+      series = withRehearsal(look);
+      await expect(series.verify(manifest.id, { deep: true })).rejects.toBeInstanceOf(BackypError);
+      expect(seen).toEqual([]);
+    });
+
+    it("says that a source has none, or lacks something for it, before it reads anything", async () => {
+      const { id } = await backup();
+      await expect(series.verify(id, { deep: true })).rejects.toSatisfy(coded("ERR_REHEARSAL_UNAVAILABLE"));
+      const missing = new BackypError("ERR_REHEARSAL_UNAVAILABLE", "install it");
+      const unread = withFaults(sink, { get: [new Error("the sink was read")] });
+      const rehearse = async () => Promise.reject(missing);
+      series = openSeries({ prefix: "zk", source: { ...source, rehearse }, sink: unread });
+      await expect(series.verify(id, { deep: true })).rejects.toBe(missing);
+    });
+
+    it("does not try a damaged backup out", async () => {
+      source.files.set("version-2/log.2", Buffer.from("rotten"));
+      series = withRehearsal(look);
+      const manifest = await series.backup({ allowDamaged: true });
+      await expect(series.verify(manifest?.id ?? "", { deep: true })).rejects.toSatisfy(coded("ERR_BACKUP_DAMAGED"));
+      expect(seen).toEqual([]);
+    });
+  });
+
   describe("catalog", () => {
     it("lists oldest first, and finds the latest", async () => {
       const ids = [await backup(), await backup(), await backup()].map(({ id }) => id);
@@ -384,7 +565,7 @@ describe("a series", () => {
   describe("verify", () => {
     it("passes a good backup and tells", async () => {
       const { id } = await backup();
-      expect((await series.verify("latest")).id).toBe(id);
+      expect((await series.verify("latest")).manifest.id).toBe(id);
       expect(events.slice(-2)).toEqual(["verify:start", "verify:complete"]);
     });
 

@@ -7,12 +7,13 @@ import { abortError, BackypError, isBackypError } from "./errors.ts";
 import { createEvents, type SeriesEmitter } from "./events.ts";
 import { gzip } from "./gzip.ts";
 import type { Manifest } from "./manifest.ts";
+import { type BackupReading, readBackup } from "./read-backup.ts";
 import { type RestoreTargets, runRestore } from "./restore.ts";
 import { type Logger, silentLogger } from "./run-context.ts";
 import type { Sink } from "./sink.ts";
 import type { Source } from "./source.ts";
 import { tar } from "./tar.ts";
-import { runVerify } from "./verify.ts";
+import { runVerify, type Verification } from "./verify.ts";
 import { version } from "./version.ts";
 
 export interface SeriesOptions {
@@ -39,20 +40,43 @@ export interface SeriesOptions {
 export interface Series {
   readonly events: SeriesEmitter;
   readonly catalog: Catalog;
-  /** Backs the source up. Returns null if it has nothing new. What the sink shows after a failure is as before. */
-  backup(options?: { readonly signal?: AbortSignal }): Promise<Manifest | null>;
   /**
-   * Reads a backup (an id, or `"latest"`) back and checks every byte and what the bytes mean.
+   * Backs the source up. Returns null if it has nothing new. What the sink shows after a failure is as before.
+   *
+   * With `allowDamaged` a damaged source fails only if there is nothing to keep of it. What is kept is a backup with
+   * `verified: false` and the damage in `problems`; a good source gives a good backup, as without.
+   *
+   * @throws BackypError `ERR_SOURCE_DAMAGED`, `ERR_SOURCE_UNAVAILABLE`, `ERR_SOURCE_CHANGED`, and what the sink throws
+   */
+  backup(options?: { readonly signal?: AbortSignal; readonly allowDamaged?: boolean }): Promise<Manifest | null>;
+  /**
+   * Reads a backup (an id, or `"latest"`) back and checks every byte and what the bytes mean. With `deep` it is also
+   * restored into a temporary folder, and the source tries it out there by the thing itself.
    *
    * @throws BackypError `ERR_ARCHIVE_CORRUPT`, `ERR_CHECKSUM_MISMATCH`, `ERR_SOURCE_DAMAGED`, `ERR_BACKUP_NOT_FOUND`
+   * @throws BackypError `ERR_BACKUP_DAMAGED` for one that is what was stored, but was kept although it was damaged
+   * @throws BackypError `ERR_REHEARSAL_FAILED` and, before anything is read, `ERR_REHEARSAL_UNAVAILABLE` (`deep`)
    */
-  verify(id: string, options?: { readonly signal?: AbortSignal }): Promise<Manifest>;
+  verify(id: string, options?: { readonly signal?: AbortSignal; readonly deep?: boolean }): Promise<Verification>;
   /**
-   * Restores a backup (an id, or `"latest"`) into empty directories. They are as they were if it fails.
+   * Opens a backup (an id, or `"latest"`) to look inside. Every stored byte and every file is checked against the
+   * manifest as it is read: only when the iteration has ended is what was read known to be good. Read each entry's body
+   * to its end.
+   *
+   * @throws BackypError `ERR_BACKUP_NOT_FOUND`; and while reading `ERR_ARCHIVE_CORRUPT`, `ERR_CHECKSUM_MISMATCH`
+   */
+  read(id: string, options?: { readonly signal?: AbortSignal }): Promise<BackupReading>;
+  /**
+   * Restores a backup (an id, or `"latest"`) into empty directories. They are as they were if it fails. One that was
+   * kept although it is damaged is restored only with `allowDamaged`.
    *
    * @throws BackypError `ERR_TARGET_NOT_EMPTY`, `ERR_TARGET_UNAVAILABLE`, and what `verify` throws
    */
-  restore(id: string, targets: RestoreTargets, options?: { readonly signal?: AbortSignal }): Promise<Manifest>;
+  restore(
+    id: string,
+    targets: RestoreTargets,
+    options?: { readonly signal?: AbortSignal; readonly allowDamaged?: boolean },
+  ): Promise<Manifest>;
 }
 
 /** What the runs share. */
@@ -120,8 +144,11 @@ export function openSeries(options: SeriesOptions): Series {
   return {
     events,
     catalog: context.catalog,
-    backup: ({ signal } = {}) => run(signal, (effective) => runBackup(context, effective)),
-    verify: (id, { signal } = {}) => run(signal, (effective) => runVerify(context, id, effective)),
-    restore: (id, targets, { signal } = {}) => run(signal, (effective) => runRestore(context, id, targets, effective)),
+    backup: ({ signal, allowDamaged = false } = {}) =>
+      run(signal, (effective) => runBackup(context, allowDamaged, effective)),
+    verify: (id, { signal, deep = false } = {}) => run(signal, (effective) => runVerify(context, id, deep, effective)),
+    read: (id, { signal } = {}) => run(signal, (effective) => readBackup(context, id, effective)),
+    restore: (id, targets, { signal, allowDamaged = false } = {}) =>
+      run(signal, (effective) => runRestore(context, id, targets, allowDamaged, effective)),
   };
 }

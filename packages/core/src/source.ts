@@ -1,6 +1,7 @@
 import type { Entry } from "./entry.ts";
 import type { BackypError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
+import type { Manifest } from "./manifest.ts";
 import type { PositionRange } from "./position.ts";
 import type { RunContext } from "./run-context.ts";
 
@@ -31,7 +32,10 @@ export interface Verdict {
    * compares them with what the backup recorded.
    */
   readonly contents: JsonObject;
-  /** Findings that do not keep the data from restoring. */
+  /**
+   * Findings. With one that is not `info` the backup is refused (`ERR_SOURCE_DAMAGED`), unless damage is allowed: then
+   * it is kept as what it is, with `verified: false`.
+   */
   readonly problems: readonly Problem[];
 }
 
@@ -47,9 +51,10 @@ export interface Verifier {
    */
   watch(entry: Entry): Entry;
   /**
-   * Call once, after the last entry was read to its end.
+   * Call once, after the last entry was read to its end. That the files together would not restore without loss is
+   * said by a problem that is not `info`, or thrown where there is nothing that could be kept.
    *
-   * @throws BackypError `ERR_SOURCE_DAMAGED` when the files together would not restore without loss
+   * @throws BackypError `ERR_SOURCE_DAMAGED` when the files are no backup at all
    */
   finish(): Verdict;
 }
@@ -64,6 +69,12 @@ export interface CaptureRequest {
    * `isProgress: true` does not count among the failures after which a run gives up.
    */
   readonly earlierFailures: readonly BackypError[];
+  /**
+   * Keep what there is, although it is damaged. Only asked of a source after a capture without it ended with
+   * `ERR_SOURCE_DAMAGED`, or with another error that has `mayBeKept: true` in its details; it is the last of
+   * `earlierFailures`. A source that can keep nothing throws that again.
+   */
+  readonly allowDamaged?: boolean;
 }
 
 /** One backup in the making. */
@@ -101,6 +112,19 @@ export interface RestoreFolders {
   readonly [role: string]: string;
 }
 
+/** How to prove a restored backup by the thing itself. */
+export interface Rehearsal {
+  /**
+   * Starts the thing on the restored files, which it may change, and compares what it says with what the manifest
+   * records. Whatever it started is gone when it settles.
+   *
+   * @returns what was seen, for people and programs
+   * @throws BackypError `ERR_REHEARSAL_FAILED` when it does not start on them, or differs from the manifest
+   * @throws BackypError `ERR_REHEARSAL_UNAVAILABLE` when nothing can be said about the backup
+   */
+  run(folders: RestoreFolders, manifest: Manifest, context: RunContext): Promise<JsonObject>;
+}
+
 /**
  * A thing that can be backed up. Make one with a plugin (see `defineSource`) or by hand; it is a plain object.
  *
@@ -129,5 +153,11 @@ export interface Source {
    * @throws BackypError `ERR_TARGET_UNAVAILABLE` when the folders cannot be written
    */
   restore(steps: AsyncIterable<RestoreStep>, folders: RestoreFolders, context: RunContext): Promise<void>;
+  /**
+   * For `verify` with `deep`; a source may do without. Called before anything is read from the sink.
+   *
+   * @throws BackypError `ERR_REHEARSAL_UNAVAILABLE` when something that it needs is not installed
+   */
+  rehearse?(context: RunContext): Promise<Rehearsal>;
   close(): Promise<void>;
 }

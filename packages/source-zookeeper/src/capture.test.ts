@@ -18,7 +18,7 @@ import { join } from "node:path";
 import { type ErrorCode, isBackypError, type Manifest, openSeries, type Series } from "@zk-backyp/core";
 import { memorySink, sourceContract } from "@zk-backyp/core/testing";
 import { type Fixture, type FixtureName, flipBit, unpackFixture } from "@zk-backyp/testbed";
-import { inspect } from "@zk-backyp/zookeeper-files";
+import { checkDirectory } from "@zk-backyp/zookeeper-files";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createZooKeeperSource, type ZooKeeperSourceOptions } from "./index.ts";
 
@@ -52,7 +52,7 @@ describe("the source contract", () => {
     return {
       source: createZooKeeperSource({ dataDir: fixture.dataDir }),
       async checkRestored(directory) {
-        const [before, after] = await Promise.all([inspect([fixture.dataDir]), inspect([directory])]);
+        const [before, after] = await Promise.all([checkDirectory([fixture.dataDir]), checkDirectory([directory])]);
         expect(after.recoverable).toEqual(before.recoverable);
       },
     };
@@ -80,7 +80,7 @@ describe("captures and restores what every release leaves", () => {
     const main = join(folder, "main");
     const log = join(folder, "log");
     await series.restore(manifest.id, separate ? { main, log } : { main });
-    const report = await inspect(separate ? [main, log] : [main]);
+    const report = await checkDirectory(separate ? [main, log] : [main]);
     expect(report.recoverable?.zxid).toBe(upTo);
     expect(
       report.logs.every(({ end }) => end === "eof"),
@@ -186,7 +186,7 @@ describe("refuses logs that would lose something:", () => {
     for (const name of ["snapshot.3a7", "snapshot.3e4", "log.348", "log.3a8", "log.3e5"])
       await rm(join(version2, name));
     const log = join(version2, "log.2a8");
-    const end = (await inspect([log])).logs[0]?.bytes ?? 0;
+    const end = (await checkDirectory([log])).logs[0]?.bytes ?? 0;
     const file = await open(log, "r+");
     await file.write(Buffer.alloc(20), 0, 20, end - 20);
     await file.close();
@@ -221,7 +221,7 @@ describe("refuses logs that would lose something:", () => {
 
   it("but takes a torn tail, an empty new log, and one that has only its header", async () => {
     const log = join(version2, "log.3e5");
-    const { bytes } = (await inspect([log])).logs[0] ?? { bytes: 0 };
+    const { bytes } = (await checkDirectory([log])).logs[0] ?? { bytes: 0 };
     await truncate(log, bytes - 10);
     await writeFile(join(version2, "log.3ea"), "");
     await writeFile(join(version2, "log.3eb"), (await readFile(log)).subarray(0, 16));

@@ -1,4 +1,3 @@
-import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   abortError,
@@ -9,21 +8,21 @@ import {
   type Entry,
   isBackypError,
   type JsonObject,
-  oneChunk,
   type Problem,
   type RunContext,
   type Verdict,
 } from "@zk-backyp/core";
 import { type CheckedLog, formatZxid, isReached, planRecovery } from "@zk-backyp/zookeeper-files";
 import { type ChosenFiles, chooseFiles, rejectSnapshot } from "./choose-files.ts";
-import { type ConfigFile, information, readConfigFiles } from "./config-files.ts";
+import { type ConfigFile, configEntries, readConfigFiles } from "./config-files.ts";
 import { type OpenDataFile, stateOf } from "./data-files.ts";
+import { factsOf, statusOf } from "./facts.ts";
 import { HeldLogs, type WalkedLog } from "./held-logs.ts";
 import { type Location, locate } from "./locate.ts";
 import type { ZooKeeperSourceOptions } from "./options.ts";
 import { readFileStart } from "./read-file.ts";
-import { askStatus, type ServerStatus } from "./server-status.ts";
-import { createVerifier, DATA_FOLDER, unrestorable, type ZooKeeperVerifier } from "./verifier.ts";
+import type { ServerStatus } from "./server-status.ts";
+import { createVerifier, DATA_FOLDER, isSerious, unrestorable, type ZooKeeperVerifier } from "./verifier.ts";
 
 /** How long the files may stand still before what is missing in them counts as lost, not as on its way. */
 const SETTLE_MS = 2_000;
@@ -61,29 +60,6 @@ export async function captureHot(
   }
 }
 
-/** The server's own word, if it can be had. A server that was named must answer; one that is only known may be down. */
-async function statusOf(
-  { server }: Location,
-  options: ZooKeeperSourceOptions,
-  { signal, logger }: RunContext,
-): Promise<ServerStatus | null> {
-  if (server === null) return null;
-  try {
-    const status = await askStatus(server, signal);
-    if ((status.digestMismatches ?? 0) > 0) {
-      logger.warn(
-        { server, digestMismatches: status.digestMismatches },
-        `the server's data has differed from its leader's ${status.digestMismatches} times (zk_digest_mismatches_count): back up another member, and replace this one's data`,
-      );
-    }
-    return status;
-  } catch (error) {
-    if (options.server !== undefined || !isBackypError(error, "ERR_SOURCE_UNAVAILABLE")) throw error;
-    logger.warn({ server }, `${error.message}; going on with the files alone`);
-    return null;
-  }
-}
-
 interface HotCaptureParts {
   readonly location: Location;
   readonly status: ServerStatus | null;
@@ -109,24 +85,7 @@ class HotCapture implements Capture {
 
   get facts(): JsonObject {
     const { status, location, chosen, config } = this.#parts;
-    return {
-      mode: "hot",
-      server:
-        status === null
-          ? null
-          : {
-              version: status.version,
-              role: status.role,
-              zxid: formatZxid(status.zxid),
-              nodeCount: status.nodeCount,
-              digestMismatches: status.digestMismatches,
-            },
-      myid: information(config, "myid"),
-      epochs: { current: information(config, "currentEpoch"), accepted: information(config, "acceptedEpoch") },
-      dataDir: location.dataDir,
-      dataLogDir: location.logs === null ? null : dirname(location.logs),
-      passedOver: chosen.rejections.map(({ file, reason }) => ({ file, reason })),
-    };
+    return factsOf(location, status, config, chosen.rejections);
   }
 
   get verifier(): ZooKeeperVerifier {
@@ -144,6 +103,16 @@ class HotCapture implements Capture {
 
   #verdict(): Verdict {
     const verdict = this.#verifier.finish();
+    const serious = verdict.problems.filter(isSerious);
+    const { snapshot } = this.#parts.chosen;
+    // The bytes are whole, but not those of the server's tree. An older snapshot, with more of the logs, may lead to it.
+    if (serious.length > 0 && snapshot !== null && serious.every(({ code }) => code === "DIGEST_MISMATCH")) {
+      const hint =
+        ". A server that has dropped znodes at its start, such as those with a time to live, looks like this until its " +
+        "next transaction";
+      throw rejectSnapshot(snapshot, serious.map(({ message }) => message).join("; ") + hint);
+    }
+    if (serious.length > 0) throw this.#refusal(serious);
     const passedOver = this.#parts.chosen.rejections.map(({ file, reason }): Problem => {
       const message = `this snapshot was passed over for an older one, from which the logs lead as far: ${reason}`;
       return { severity: "info", code: "SNAPSHOT_PASSED_OVER", file, offset: null, message };
@@ -163,10 +132,7 @@ class HotCapture implements Capture {
     const logs = await this.#coveringLogs();
     for (const { log, summary } of logs) yield this.#entry(log, summary.bytes);
     await this.#logs.requireOneHistory();
-    for (const { path, text } of this.#parts.config) {
-      const content = Buffer.from(text);
-      yield { path, size: content.byteLength, mtime: new Date(), body: oneChunk(content) };
-    }
+    yield* configEntries(this.#parts.config);
   }
 
   async close(): Promise<void> {
@@ -222,7 +188,7 @@ class HotCapture implements Capture {
       return { file: log.plainName, zxid: log.zxid, summary: { ...summary, problems } };
     });
     const { recoverable, problems } = planRecovery(this.#verifier.snapshots, logs);
-    if (recoverable === null || problems.some(({ severity }) => severity !== "info")) return this.#refusal(problems);
+    if (recoverable === null || problems.some(isSerious)) return this.#refusal(problems);
     const end = recoverable.zxid;
     const isLost = (zxid: bigint): boolean => !isReached(zxid, chosen.snapshot?.zxid ?? 0n, logs);
     // An older snapshot serves in the place of a newer one only if the logs lead from it to there.
@@ -236,7 +202,7 @@ class HotCapture implements Capture {
     return new BackypError(
       "ERR_SOURCE_UNAVAILABLE",
       `the server has applied ${formatZxid(applied)}, but the files in ${location.logs ?? location.dataDir} end with ${formatZxid(end)}: is this that server's dataLogDir?`,
-      { details: { path: location.logs ?? location.dataDir } },
+      { details: { path: location.logs ?? location.dataDir, mayBeKept: true } },
     );
   }
 

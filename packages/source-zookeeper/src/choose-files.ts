@@ -7,7 +7,7 @@ import type { Location } from "./locate.ts";
 const MAX_LISTINGS = 10;
 
 /** A snapshot that was not used, and why. */
-interface Rejection {
+export interface Rejection {
   readonly file: string;
   /** The server had applied this when it began to write the file. */
   readonly zxid: bigint;

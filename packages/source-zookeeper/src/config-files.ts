@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { type Logger, systemErrorCode } from "@zk-backyp/core";
+import { type Entry, type Logger, oneChunk, systemErrorCode } from "@zk-backyp/core";
 import type { Location } from "./locate.ts";
 import { CONFIG_FOLDER } from "./verifier.ts";
 import { withoutSecrets } from "./zoo-cfg.ts";
@@ -39,4 +39,12 @@ export async function readConfigFiles({ dataDir, snapshots, zooCfg }: Location, 
 /** The content of one of them, trimmed, or null. */
 export function information(files: readonly ConfigFile[], name: string): string | null {
   return files.find(({ path }) => path === `${CONFIG_FOLDER}${name}`)?.text.trim() ?? null;
+}
+
+/** The files as they go into the archive. */
+export function* configEntries(files: readonly ConfigFile[]): Generator<Entry, void, void> {
+  for (const { path, text } of files) {
+    const content = Buffer.from(text);
+    yield { path, size: content.byteLength, mtime: new Date(), body: oneChunk(content) };
+  }
 }

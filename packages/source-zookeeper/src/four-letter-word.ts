@@ -22,7 +22,12 @@ export function parseServerAddress(text: string): ServerAddress {
  *
  * @throws BackypError `ERR_SOURCE_UNAVAILABLE` when there is no answer, or a refusal
  */
-export async function askServer({ host, port }: ServerAddress, word: string, signal: AbortSignal): Promise<string> {
+export async function askServer(
+  { host, port }: ServerAddress,
+  word: string,
+  signal: AbortSignal,
+  timeoutMs: number = ANSWER_TIMEOUT_MS,
+): Promise<string> {
   if (signal.aborted) throw abortError(signal);
   const where = `${host}:${port}`;
   const unavailable = (why: string, cause?: unknown): BackypError =>
@@ -42,7 +47,8 @@ export async function askServer({ host, port }: ServerAddress, word: string, sig
     };
     const onAbort = (): void => settle(() => reject(abortError(signal)));
     signal.addEventListener("abort", onAbort, { once: true });
-    socket.setTimeout(ANSWER_TIMEOUT_MS, () => settle(() => reject(unavailable("no answer within 5 s"))));
+    const inTime = `no answer within ${timeoutMs / 1000} s`;
+    socket.setTimeout(timeoutMs, () => settle(() => reject(unavailable(inTime))));
     socket.on("connect", () => socket.write(word));
     socket.on("data", (chunk) => {
       chunks.push(chunk);

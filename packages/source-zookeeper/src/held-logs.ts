@@ -147,6 +147,6 @@ function changed(message: string, { path }: OpenDataFile): BackypError {
 }
 
 /** A log that was created but has no transaction yet. It is nothing that a restore would need. */
-function isUnbegun(summary: LogSummary): boolean {
+export function isUnbegun(summary: LogSummary): boolean {
   return summary.records === 0 && (summary.end !== "damaged" || summary.fileBytes < LOG_HEADER_BYTES);
 }

@@ -1,7 +1,9 @@
 import { resolve } from "node:path";
 import { defineSource, type Source, type SourcePlugin } from "@zk-backyp/core";
 import { captureHot } from "./capture.ts";
+import { captureDamaged } from "./capture-damaged.ts";
 import { parseOptions, type ZooKeeperSourceOptions } from "./options.ts";
+import { prepareRehearsal } from "./rehearsal.ts";
 import { restoreFiles } from "./restore.ts";
 import { createVerifier } from "./verifier.ts";
 
@@ -19,9 +21,11 @@ export function createZooKeeperSource(options: ZooKeeperSourceOptions = {}): Sou
     name: "zookeeper",
     restoreRoles: ["log"],
     restoreKeeps: ["myid", "lost+found"],
-    capture: (request, context) => captureHot(checked, request, context),
+    capture: (request, context) =>
+      request.allowDamaged === true ? captureDamaged(checked, request, context) : captureHot(checked, request, context),
     verifier: createVerifier,
     restore: restoreFiles,
+    rehearse: prepareRehearsal,
     async close() {},
   };
 }

@@ -1,12 +1,12 @@
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { type RestoreFolders, type RestoreStep, type RunContext, syncFolders, writeEntry } from "@zk-backyp/core";
 import { parseFileName } from "@zk-backyp/zookeeper-files";
-import { CONFIG_FOLDER, DATA_FOLDER } from "./verifier.ts";
+import { CONFIG_FOLDER, DAMAGED_FOLDER, DATA_FOLDER } from "./verifier.ts";
 
 /**
  * Writes snapshots into `main` and logs into `log` (into `main` too where that is not given), each below `version-2`
- * as a server expects it. What is kept as information (epochs, myid, configuration) belongs to the host it came from
+ * as a server expects it. What may hold more than these goes into `main` too, below `damaged`, where no server looks. What is kept as information (epochs, myid, configuration) belongs to the host it came from
  * and is left in the archive.
  */
 export async function restoreFiles(
@@ -27,6 +27,10 @@ export async function restoreFiles(
         for await (const _ of entry.body) {
           // Read all the same: its hash is checked.
         }
+        continue;
+      }
+      if (entry.path.startsWith(DAMAGED_FOLDER)) {
+        made.add(dirname(await writeEntry(entry, folders.main, signal)));
         continue;
       }
       const isLog = parseFileName(entry.path.slice(DATA_FOLDER.length))?.kind === "log";

@@ -12,37 +12,62 @@ import {
   type CheckedLog,
   type CheckedSnapshot,
   createLogChecker,
+  createReplay,
   createSnapshotChecker,
+  type FileName,
   formatZxid,
   type LogSummary,
   parseFileName,
   planRecovery,
+  type ReplayResult,
   type SnapshotSummary,
   ZooKeeperFileError,
 } from "@zk-backyp/zookeeper-files";
+import { followLogs } from "./follow-logs.ts";
+
+type Body = AsyncGenerator<Uint8Array, void, void>;
 
 /** The folder of snapshots and logs in an archive, as in a server's `dataDir`. */
 export const DATA_FOLDER = "version-2/";
+/** The folder of files that may hold more than a server would load of them. */
+export const DAMAGED_FOLDER = "damaged/";
 /** The folder of what is kept as information: `myid`, epochs, `zoo.cfg`. Never restored. */
 export const CONFIG_FOLDER = "config/";
 
 /** A {@link Verifier} that also tells a capture what it has seen so far. */
 export interface ZooKeeperVerifier extends Verifier {
-  /** The snapshots that went by whole. */
+  /** The snapshots that went by whole, except what lies in {@link DAMAGED_FOLDER}. */
   readonly snapshots: readonly CheckedSnapshot[];
 }
 
 /**
  * Checks the files of one backup as they go by, and at the end that together they restore without loss: every seal
- * and record checksum, the sequence of transactions, and that the logs cover what the snapshot shows.
+ * and record checksum, the sequence of transactions, that the logs cover what the snapshot shows, and that the tree
+ * they make has the digests that the server has left in them. What else there is, kept although it is damaged, is looked
+ * at too, so that the problems are those of all the files together.
  */
 export function createVerifier(): ZooKeeperVerifier {
   const snapshots: CheckedSnapshot[] = [];
   const logs: CheckedLog[] = [];
+  const damagedSnapshots: CheckedSnapshot[] = [];
+  const damagedLogs: CheckedLog[] = [];
+  const replay = createReplay();
+  let previous: FileName | null = null;
 
-  const snapshotBody = async function* (entry: Entry, file: string): AsyncGenerator<Uint8Array, void, void> {
-    const name = parseFileName(file);
-    const checker = createSnapshotChecker({ compression: name?.compression ?? "none" });
+  /** The tree is built as the files go by: from a snapshot, if there is one, and then the logs from old to new. */
+  const requireOrder = (path: string, name: FileName): void => {
+    const isNext =
+      previous === null || (name.kind === "log" && (previous.kind === "snapshot" || previous.zxid < name.zxid));
+    if (!isNext) {
+      const message = `${path} comes in the wrong place: a backup has one snapshot, and its logs behind it from old to new`;
+      throw new BackypError("ERR_SOURCE_DAMAGED", message, { details: { path } });
+    }
+    previous = name;
+  };
+
+  const snapshotBody = async function* (entry: Entry, file: string, name: FileName): Body {
+    requireOrder(entry.path, name);
+    const checker = createSnapshotChecker({ compression: name.compression, ...replay.snapshotHooks });
     try {
       for await (const chunk of entry.body) {
         const wait = checker.push(chunk);
@@ -50,7 +75,8 @@ export function createVerifier(): ZooKeeperVerifier {
         yield chunk;
       }
       const summary = await checker.end();
-      snapshots.push({ file, zxid: name?.zxid ?? 0n, mtimeMs: entry.mtime.getTime(), summary, error: null });
+      replay.snapshotEnd(name.zxid, summary, file);
+      snapshots.push({ file, zxid: name.zxid, mtimeMs: entry.mtime.getTime(), summary, error: null });
     } catch (error) {
       throw error instanceof ZooKeeperFileError ? damagedSnapshot(file, error) : error;
     } finally {
@@ -58,24 +84,61 @@ export function createVerifier(): ZooKeeperVerifier {
     }
   };
 
-  const logBody = async function* (entry: Entry, file: string): AsyncGenerator<Uint8Array, void, void> {
+  const logBody = async function* (entry: Entry, file: string, name: FileName): Body {
+    if (previous === null) replay.startEmpty();
+    requireOrder(entry.path, name);
+    replay.beginLog(file);
+    const checker = createLogChecker({ onRecord: replay.onRecord });
+    for await (const chunk of entry.body) {
+      checker.push(chunk);
+      yield chunk;
+    }
+    logs.push({ file, zxid: name.zxid, summary: checker.end() });
+  };
+
+  const damagedSnapshotBody = async function* (entry: Entry, file: string, name: FileName): Body {
+    const checker = createSnapshotChecker({ compression: name.compression });
+    const checked = { file, zxid: name.zxid, mtimeMs: entry.mtime.getTime() };
+    let error: ZooKeeperFileError | null = null;
+    const whatIsWrong = (cause: unknown): null => {
+      if (!(cause instanceof ZooKeeperFileError)) throw cause;
+      error ??= cause;
+      return null;
+    };
+    try {
+      for await (const chunk of entry.body) {
+        if (error === null) await (async () => checker.push(chunk))().catch(whatIsWrong);
+        yield chunk;
+      }
+      const summary = error === null ? await checker.end().catch(whatIsWrong) : null;
+      damagedSnapshots.push({ ...checked, summary, error });
+    } finally {
+      checker.close();
+    }
+  };
+
+  const damagedLogBody = async function* (entry: Entry, file: string, name: FileName): Body {
     const checker = createLogChecker();
     for await (const chunk of entry.body) {
       checker.push(chunk);
       yield chunk;
     }
-    logs.push({ file, zxid: parseFileName(file)?.zxid ?? 0n, summary: checker.end() });
+    damagedLogs.push({ file, zxid: name.zxid, summary: checker.end() });
   };
 
   const bodyOf = (entry: Entry): Bytes => {
     if (entry.path.startsWith(CONFIG_FOLDER)) return entry.body;
-    const file = entry.path.startsWith(DATA_FOLDER) ? entry.path.slice(DATA_FOLDER.length) : "";
-    const kind = parseFileName(file)?.kind;
-    if (kind === "snapshot") return snapshotBody(entry, file);
-    if (kind === "log") return logBody(entry, file);
-    throw new BackypError("ERR_SOURCE_DAMAGED", `${entry.path} is no file of a ZooKeeper backup`, {
-      details: { path: entry.path },
-    });
+    const folder = [DATA_FOLDER, DAMAGED_FOLDER].find((candidate) => entry.path.startsWith(candidate)) ?? entry.path;
+    const file = entry.path.slice(folder.length);
+    const name = parseFileName(file);
+    if (name === null) {
+      throw new BackypError("ERR_SOURCE_DAMAGED", `${entry.path} is no file of a ZooKeeper backup`, {
+        details: { path: entry.path },
+      });
+    }
+    const isSnapshot = name.kind === "snapshot";
+    if (folder === DATA_FOLDER) return isSnapshot ? snapshotBody(entry, file, name) : logBody(entry, file, name);
+    return isSnapshot ? damagedSnapshotBody(entry, file, name) : damagedLogBody(entry, file, name);
   };
 
   return {
@@ -83,23 +146,53 @@ export function createVerifier(): ZooKeeperVerifier {
     watch: (entry) => ({ ...entry, body: bodyOf(entry) }),
 
     finish(): Verdict {
-      const { recoverable, problems } = planRecovery(snapshots, logs);
-      if (recoverable === null || problems.some(({ severity }) => severity !== "info")) {
-        throw unrestorable(problems, "these files");
-      }
+      const [snapshot = null] = snapshots;
+      // Where there is a whole log, the good part of it says nothing more. If it is good.
+      const wholeLogs = damagedLogs.map(({ file }) => file);
+      const saysMore = ({ file, summary }: CheckedLog): boolean =>
+        !wholeLogs.includes(file) || summary.problems.length > 0;
+      const allLogs = [...logs.filter(saysMore), ...damagedLogs];
+      const plan = planRecovery([...snapshots, ...damagedSnapshots], allLogs);
+      const first = logs.find(({ summary }) => summary.firstZxid !== null)?.summary.firstZxid ?? null;
+      const start = snapshot?.zxid ?? (first === null ? 0n : first - 1n);
+      // What comes before the logs is not known to be nothing, unless they begin with the very first transaction.
+      const isTree = snapshot !== null || first === 1n || first === 0x1_0000_0001n;
+      const state = isTree ? replay.finish() : null;
       return {
-        range: { after: null, upTo: formatZxid(recoverable.zxid) },
+        range: { after: null, upTo: formatZxid(followLogs(start, logs).zxid) },
         times: timesOf(logs.map(({ summary }) => summary)),
-        contents: contentsOf(snapshots.find(({ file }) => file === recoverable.from) ?? null, logs),
-        problems,
+        contents: {
+          ...contentsOf(snapshot, logs),
+          state: state === null ? null : stateContents(state),
+          damaged: [...damagedSnapshots, ...damagedLogs].map(({ file }) => file),
+        },
+        problems: [...plan.problems, ...(state === null ? [] : problemsOf(state, plan.problems, snapshot))],
       };
     },
   };
 }
 
+/** What the replay adds to what is known of the files. */
+function problemsOf(state: ReplayResult, known: readonly Problem[], snapshot: CheckedSnapshot | null): Problem[] {
+  const isKnown = known.some(isSerious);
+  // Gaps and the like are told of the files already.
+  const problems: Problem[] = state.problems.filter(({ code }) => code.startsWith("DIGEST_") || !isKnown);
+  if (state.snapshotDigest === "stale") {
+    const message =
+      "the digest that the server wrote into it is of another tree, but every later digest in the logs proves this one: " +
+      "the server had dropped znodes at its start, after it had taken the digest";
+    problems.push({ severity: "info", code: "DIGEST_STALE", file: snapshot?.file ?? null, offset: null, message });
+  }
+  return problems;
+}
+
+export function isSerious({ severity }: Problem): boolean {
+  return severity !== "info";
+}
+
 /** The error for a set of files that would not restore without loss; it lists what is wrong with them. */
 export function unrestorable(problems: readonly Problem[], what: string, remedy = ""): BackypError {
-  const serious = problems.filter(({ severity }) => severity !== "info");
+  const serious = problems.filter(isSerious);
   const reasons = serious.map(({ file, message }) => (file === null ? message : `${file}: ${message}`));
   return new BackypError(
     "ERR_SOURCE_DAMAGED",
@@ -141,6 +234,24 @@ function contentsOf(snapshot: CheckedSnapshot | null, logs: readonly CheckedLog[
       errors: total(({ features }) => features.errors),
       txnDigests: total(({ features }) => features.txnDigests),
     },
+  };
+}
+
+/** What the files restore to. */
+function stateContents(state: ReplayResult): JsonObject {
+  const { nodes, sessions, ephemerals, containers, ttlNodes, dataBytes, snapshotDigest, matchedAt, charset } = state;
+  return {
+    nodes,
+    sessions,
+    ephemerals,
+    containers,
+    ttlNodes,
+    dataBytes,
+    digest: String(state.digest),
+    snapshotDigest,
+    digestMatchedAt: matchedAt === null ? null : formatZxid(matchedAt),
+    txnDigests: { compared: state.txnDigests.compared, matched: state.txnDigests.matched },
+    digestCharset: charset,
   };
 }
 

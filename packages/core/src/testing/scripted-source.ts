@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { abortError, BackypError } from "../errors.ts";
 import { syncFolders, writeEntry } from "../restore-files.ts";
-import type { Source, Verifier } from "../source.ts";
+import type { Problem, Source, Verifier } from "../source.ts";
 
 /** A source that holds what a test says. */
 export interface ScriptedSource extends Source {
@@ -15,7 +15,8 @@ export interface ScriptedSource extends Source {
 
 /**
  * A source of a few files in memory, for tests of pipelines and sinks. Its contents are the number of files and a
- * digest over them. A file with the word "poison" in it counts as damaged.
+ * digest over them. A file with the word "poison" in it counts as damaged, one with "rotten" as damaged but worth
+ * keeping where damage is allowed.
  */
 export function scriptedSource(files: Readonly<Record<string, string | Uint8Array>>): ScriptedSource {
   const held = new Map(Object.entries(files).map(([path, content]) => [path, Buffer.from(content as Uint8Array)]));
@@ -72,6 +73,7 @@ export function scriptedSource(files: Readonly<Record<string, string | Uint8Arra
 
 function scriptedVerifier(): Verifier {
   const hash = createHash("sha256");
+  const problems: Problem[] = [];
   let files = 0;
   return {
     watch(entry) {
@@ -82,6 +84,15 @@ function scriptedVerifier(): Verifier {
           if (Buffer.from(chunk).includes("poison")) {
             throw new BackypError("ERR_SOURCE_DAMAGED", `${entry.path} is poisoned`);
           }
+          if (Buffer.from(chunk).includes("rotten")) {
+            problems.push({
+              severity: "data-loss",
+              code: "ROTTEN",
+              file: entry.path,
+              offset: null,
+              message: "it is rotten",
+            });
+          }
           hash.update(chunk);
           yield chunk;
         }
@@ -91,7 +102,7 @@ function scriptedVerifier(): Verifier {
     finish() {
       if (files === 0) throw new BackypError("ERR_SOURCE_DAMAGED", "there are no files");
       const contents = { files, digest: hash.digest("hex") };
-      return { range: { after: null, upTo: String(files) }, times: null, contents, problems: [] };
+      return { range: { after: null, upTo: String(files) }, times: null, contents, problems };
     },
   };
 }

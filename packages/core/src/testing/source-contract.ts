@@ -94,7 +94,14 @@ export function sourceContract(createSource: () => Promise<SourceUnderTest>): Co
     }),
 
     contractCase("does not call a backup whole that lacks all its files", async ({ source }) => {
-      assert.throws(() => source.verifier().finish(), isCoded("ERR_SOURCE_DAMAGED"));
+      const verifier = source.verifier();
+      try {
+        const { problems } = verifier.finish();
+        const isRefused = problems.some(({ severity }) => severity !== "info");
+        assert.ok(isRefused, "finds nothing wrong with it");
+      } catch (error) {
+        if (!isBackypError(error, "ERR_SOURCE_DAMAGED")) throw error;
+      }
     }),
 
     contractCase("gives up with ERR_ABORTED when it is aborted", async ({ source }) => {
@@ -106,7 +113,7 @@ export function sourceContract(createSource: () => Promise<SourceUnderTest>): Co
         } finally {
           await live?.close();
         }
-      }, isCoded("ERR_ABORTED"));
+      }, isAborted);
     }),
 
     contractCase("comes back through a whole pipeline: backup, verify, restore", async ({ source, checkRestored }) => {
@@ -178,6 +185,6 @@ async function openFiles(): Promise<string[]> {
   return files.filter((file) => /^\d+ \/(?!dev\/|proc\/)/.test(file));
 }
 
-function isCoded(code: "ERR_ABORTED" | "ERR_SOURCE_DAMAGED"): (error: unknown) => boolean {
-  return (error) => isBackypError(error, code);
+function isAborted(error: unknown): boolean {
+  return isBackypError(error, "ERR_ABORTED");
 }
