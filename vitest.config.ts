@@ -1,7 +1,8 @@
 import { defineConfig } from "vitest/config";
 
 // Unit tests need nothing but Node; integration tests need the real servers (see packages/testbed); the campaign repeats
-// dangers for minutes and runs by itself (`npm run test:campaign`).
+// dangers for minutes and runs by itself (`npm run test:campaign`); so does the matrix, with servers of every release
+// line (`npm run test:matrix`).
 export default defineConfig({
   test: {
     projects: [
@@ -28,6 +29,15 @@ export default defineConfig({
           testTimeout: 1_800_000,
           hookTimeout: 120_000,
           maxWorkers: 1,
+        },
+      },
+      {
+        test: {
+          name: "matrix",
+          include: ["packages/*/matrix/**/*.test.ts"],
+          testTimeout: 300_000,
+          hookTimeout: 60_000,
+          maxWorkers: 2,
         },
       },
     ],

@@ -4,6 +4,7 @@ export { flipBit } from "./flip-bit.ts";
 export { freePorts } from "./free-port.ts";
 export { writeLargeData } from "./large-data.ts";
 export { createRecordedWriter, type RecordedWriter, type RecordedWriterOptions } from "./recorded-writer.ts";
+export { fetchRelease, RELEASE_LINES, type Release, type ReleaseLine, requireReleases } from "./releases.ts";
 export { requirePart } from "./require-part.ts";
 export { writeSampleData } from "./sample-data.ts";
 export { type ProcessExit, spawnTethered, type TetheredProcess } from "./tethered-process.ts";
@@ -14,6 +15,7 @@ export {
   startZooKeeper,
   type ZooKeeperOptions,
   type ZooKeeperServer,
+  zooKeeperClassPath,
   zooKeeperMissing,
 } from "./zookeeper.ts";
 export {

@@ -6,12 +6,15 @@ import { delimiter, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { freePorts } from "./free-port.ts";
+import type { Release } from "./releases.ts";
 import { spawnTethered, type TetheredProcess } from "./tethered-process.ts";
 
 /** How to start a server. */
 export interface ZooKeeperOptions {
   /** Everything of this server lies in here: `zoo.cfg`, `server.log` and, unless named, the data. Created when missing. */
   directory: string;
+  /** The release to run (`fetchRelease`); the one that {@link zooKeeperMissing} looks for if not given. */
+  release?: Release;
   /** `directory/data` if not given. May hold a restored `version-2`. */
   dataDir?: string;
   /** The data directory if not given, as in ZooKeeper itself. */
@@ -94,6 +97,11 @@ export function zooKeeperMissing(): string | null {
   return `${missing.join(", ")} not found: run \`${APT_LINE}\`, or set ZOOKEEPER_HOME to an unpacked release and have java on the PATH`;
 }
 
+/** What is missing for starting a server of a `Release`: only ever java. Null when nothing is missing. */
+export function javaMissing(): string | null {
+  return findJava() === undefined ? "java not found: have Java 17 or newer on the PATH, or set JAVA_HOME" : null;
+}
+
 /**
  * Starts a standalone server on loopback and resolves when it serves. The AdminServer listens on a port of its own,
  * all four-letter words are allowed, and autopurge is off.
@@ -139,7 +147,7 @@ export async function purge(
     [
       ...JVM_OPTIONS,
       "-cp",
-      classPath(),
+      zooKeeperClassPath(),
       "org.apache.zookeeper.server.PurgeTxnLog",
       server.dataLogDir,
       server.dataDir,
@@ -194,7 +202,7 @@ async function untilServing(server: Server, timeoutMs: number): Promise<void> {
 }
 
 async function prepare(options: ZooKeeperOptions, id: number | undefined): Promise<Server> {
-  const missing = zooKeeperMissing();
+  const missing = options.release === undefined ? zooKeeperMissing() : javaMissing();
   if (missing !== null) throw new Error(missing);
 
   const directory = resolve(options.directory);
@@ -232,9 +240,11 @@ async function prepare(options: ZooKeeperOptions, id: number | undefined): Promi
     ...JVM_OPTIONS,
     // Where the configuration key of the same name is not yet known (3.5).
     "-Dzookeeper.extendedTypesEnabled=true",
+    // 3.4 looks for log4j by name, and logs to slf4j like the others.
+    "-Dzookeeper.jmx.log4j.disable=true",
     ...(options.javaOptions ?? []),
     "-cp",
-    classPath(),
+    options.release?.classPath ?? zooKeeperClassPath(),
     "org.apache.zookeeper.server.quorum.QuorumPeerMain",
     configFile,
   ];
@@ -329,7 +339,8 @@ function findJava(): string | undefined {
   return directories.map((directory) => join(directory, "java")).find((path) => existsSync(path));
 }
 
-function classPath(): string {
+/** Jars of the installed ZooKeeper: Debian's, or those below `ZOOKEEPER_HOME`. */
+export function zooKeeperClassPath(): string {
   const home = process.env.ZOOKEEPER_HOME;
   return (home !== undefined && home !== "" ? releaseJars(home) : DEBIAN_JARS).join(delimiter);
 }

@@ -1,0 +1,18 @@
+import { requirePart, zooKeeperClassPath, zooKeeperMissing } from "@zk-backyp/testbed";
+import { expect, it } from "vitest";
+import { compilerMissing } from "../damage/oracle.ts";
+import { runDamage } from "../damage/run-damage.ts";
+
+// A JVM without a compiler runs servers, so what is missing here is nobody's mistake.
+const noCompiler = compilerMissing();
+if (noCompiler !== null) console.warn(`SKIPPED TESTS: ${noCompiler}`);
+
+it.skipIf(noCompiler !== null || !requirePart(zooKeeperMissing()))(
+  "the installed server does with damaged files what checkDirectory says",
+  { timeout: 300_000 },
+  async () => {
+    const { cases, disagreements } = await runDamage(zooKeeperClassPath(), { every: 60, part: 6 });
+    expect(disagreements).toEqual([]);
+    expect(cases).toBeGreaterThan(200);
+  },
+);
