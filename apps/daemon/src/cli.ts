@@ -1,7 +1,8 @@
-import { BackypError, isBackypError } from "@zk-backyp/core";
+import { abortError, BackypError, isBackypError } from "@zk-backyp/core";
 import { ZooKeeperFileError } from "@zk-backyp/zookeeper-files";
 import { Command, CommanderError, Option } from "commander";
 import colors from "picocolors";
+import { addBrowseCommands } from "./browse/browse-commands.ts";
 import type { CommandContext } from "./command-context.ts";
 import { backup } from "./commands/backup.ts";
 import { inspect } from "./commands/inspect.ts";
@@ -13,20 +14,40 @@ import { ExitCode, exitCodeOf } from "./exit-codes.ts";
 import { createLogger } from "./logger.ts";
 import { DEFAULT_PREFIX } from "./open-series.ts";
 import { printable } from "./printable.ts";
+import { ReaderGone } from "./reader-gone.ts";
 import { version } from "./version.ts";
 
 /** Options that several commands have, as commander hands them over. */
-interface CommonFlags {
+export interface CommonFlags {
   readonly json?: true;
   readonly prefix?: string;
   readonly config?: string;
   readonly series?: string;
 }
 
+interface BackupFlags {
+  readonly to?: string;
+  readonly compression?: string;
+  readonly allowDamaged?: true;
+  readonly dataDir?: string;
+  readonly dataLogDir?: string;
+  readonly zooCfg?: string;
+  readonly server?: string;
+}
+
+interface RestoreCommandFlags {
+  readonly from?: string;
+  readonly to?: string;
+  readonly dataLogDir?: string;
+  readonly allowDamaged?: true;
+}
+
 /** Where the program's text goes and what stops it; the process's own in `main`. */
 export interface CliSurroundings {
   readonly signal: AbortSignal;
-  writeOut(text: string): void;
+  writeOut(chunk: string | Uint8Array): void;
+  /** Resolves once stdout takes more: to false if nobody reads it any more. Without it, output is not waited for. */
+  drained?(): Promise<boolean>;
   writeError(text: string): void;
 }
 
@@ -34,17 +55,25 @@ export interface CliSurroundings {
 export async function runCli(args: readonly string[], surroundings: CliSurroundings): Promise<number> {
   let exitCode: number = ExitCode.ok;
   const program = createProgram(surroundings, async (json, run) => {
+    let hasOutput = false;
     const context: CommandContext = {
       signal: surroundings.signal,
       logger: createLogger(),
       json,
       print: (text) => surroundings.writeOut(`${json ? text : printable(text)}\n`),
+      async write(chunk) {
+        hasOutput ||= chunk.length > 0;
+        surroundings.writeOut(typeof chunk === "string" && !json ? printable(chunk) : chunk);
+        if ((await surroundings.drained?.()) === false) throw new ReaderGone();
+        if (surroundings.signal.aborted) throw abortError(surroundings.signal);
+      },
     };
     try {
       exitCode = await run(context);
     } catch (error) {
+      if (error instanceof ReaderGone) return;
       exitCode = exitCodeOf(error);
-      report(error, context, surroundings);
+      report(error, hasOutput, context, surroundings);
     }
   });
   try {
@@ -60,11 +89,12 @@ export async function runCli(args: readonly string[], surroundings: CliSurroundi
   return exitCode;
 }
 
-function report(error: unknown, context: CommandContext, { writeError }: CliSurroundings): void {
+function report(error: unknown, hasOutput: boolean, context: CommandContext, { writeError }: CliSurroundings): void {
   const known = isBackypError(error) || error instanceof ZooKeeperFileError;
   const { code, message } = known ? error : { code: "ERR_INTERNAL", message: String(error) };
   context.logger.beforeLine();
-  if (context.json) context.print(errorDocument(code, message));
+  // A document that was begun stays unfinished: a second one behind it would be no JSON either.
+  if (context.json && !hasOutput) context.print(errorDocument(code, message));
   writeError(`${colors.red("error")} ${code}: ${printable(message)}\n`);
   // Not foreseen: where it came from is what whoever mends it needs.
   if (!known && error instanceof Error) writeError(`${error.stack ?? ""}\n`);
@@ -74,7 +104,8 @@ function errorDocument(code: string, message: string): string {
   return JSON.stringify({ error: { code, message } }, null, 2);
 }
 
-type Run = (json: boolean, run: (context: CommandContext) => Promise<number>) => Promise<void>;
+/** Runs a command with what it needs, and keeps its exit code. */
+export type Run = (json: boolean, run: (context: CommandContext) => Promise<number>) => Promise<void>;
 
 function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Command {
   const program = new Command("zk-backyp")
@@ -121,7 +152,8 @@ function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Com
       "where to: a directory, s3://bucket/prefix?endpoint=...&region=..., or another sink plugin's address",
     )
     .option("--compression <kind>", "gzip, gzip:1 to gzip:9, or none (default: gzip, level 5)")
-    .action((flags: CommonFlags & { to?: string; compression?: string } & Record<string, string | undefined>) =>
+    .option("--allow-damaged", "if the data is damaged, keep what there is, as a backup that is marked as damaged")
+    .action((flags: CommonFlags & BackupFlags) =>
       run(flags.json === true, (context) =>
         backup({ ...flags, address: flags.to, source: sourceOptions(flags) }, context),
       ),
@@ -147,10 +179,11 @@ function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Com
   )
     .argument("[id]", "the backup's id, or latest")
     .option("--all", "every backup of the series")
+    .option("--deep", "also start a real server on it, here, and compare what that says; needs ZooKeeper and java")
     .addOption(from)
-    .action((id: string | undefined, flags: CommonFlags & { from?: string; all?: true }) =>
+    .action((id: string | undefined, flags: CommonFlags & { from?: string; all?: true; deep?: true }) =>
       run(flags.json === true, (context) =>
-        verify({ ...flags, id, all: flags.all === true, address: flags.from }, context),
+        verify({ ...flags, id, all: flags.all === true, deep: flags.deep === true, address: flags.from }, context),
       ),
     );
 
@@ -163,7 +196,8 @@ function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Com
     .addOption(from)
     .option("--to <dir>", "the dataDir to be: missing, or empty (myid may be there)")
     .option("--data-log-dir <dir>", "the dataLogDir to be, if the server has its own")
-    .action((id: string, flags: CommonFlags & { from?: string; to?: string; dataLogDir?: string }) =>
+    .option("--allow-damaged", "restore also a backup that is marked as damaged: what a server can load of it")
+    .action((id: string, flags: CommonFlags & RestoreCommandFlags) =>
       run(flags.json === true, (context) => restore({ ...flags, id, address: flags.from }, context)),
     );
 
@@ -171,13 +205,15 @@ function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Com
     .argument("<path...>", "data directories, version-2 directories, or single files, taken together")
     .action((paths: string[], flags: CommonFlags) => run(flags.json === true, (context) => inspect(paths, context)));
 
+  addBrowseCommands(ofSeries, from, run);
+
   return program;
 }
 
 /** The flags that are options of the ZooKeeper source. */
-function sourceOptions(flags: Readonly<Record<string, string | undefined>>): Record<string, string> {
-  const names = ["dataDir", "dataLogDir", "zooCfg", "server"];
-  return Object.fromEntries(names.flatMap((name) => (flags[name] === undefined ? [] : [[name, flags[name]]])));
+function sourceOptions({ dataDir, dataLogDir, zooCfg, server }: BackupFlags): Record<string, string> {
+  const given = Object.entries({ dataDir, dataLogDir, zooCfg, server });
+  return Object.fromEntries(given.filter((option): option is [string, string] => option[1] !== undefined));
 }
 
 const MAIN_EXAMPLES = `
@@ -186,7 +222,8 @@ Examples:
   zk-backyp list --from /backups
   zk-backyp restore latest --from /backups --to /var/lib/zookeeper-restored
 
-Exit codes: 0 ok, 1 failed, 2 bad usage or configuration, 3 damage found, 4 no such backup, 5 busy, 130 aborted.
+Exit codes: 0 ok, 1 failed, 2 bad usage or configuration, 3 damage found, 4 no such backup or
+znode, 5 busy, 6 different (diff --exit-code), 130 aborted.
 S3 credentials come from the AWS SDK's usual places: environment, ~/.aws, instance role.
 `;
 
@@ -203,6 +240,7 @@ const SHOW_EXAMPLES = `  zk-backyp show latest --from /backups
 `;
 const VERIFY_EXAMPLES = `  zk-backyp verify latest --from /backups
   zk-backyp verify --all --from s3://backups/zk
+  ZOOKEEPER_HOME=/opt/zookeeper zk-backyp verify latest --deep --from /backups
 `;
 const RESTORE_EXAMPLES = `  zk-backyp restore latest --from /backups --to /var/lib/zookeeper
   zk-backyp restore zookeeper-backup-20261122T101500123Z --from s3://backups/zk --to /zk/data --data-log-dir /zk/log

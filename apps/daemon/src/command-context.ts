@@ -8,6 +8,12 @@ export interface CommandContext {
   readonly json: boolean;
   /** Writes text and a newline to stdout. */
   print(text: string): void;
+  /**
+   * Writes to stdout, and resolves when it takes more: for what is long. Bytes go out as they are.
+   *
+   * @throws ReaderGone when nobody reads it any more, which is no failure; the signal's reason once that is aborted
+   */
+  write(chunk: string | Uint8Array): Promise<void>;
 }
 
 /** Writes a value to stdout as the command's one JSON document. */

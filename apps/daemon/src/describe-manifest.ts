@@ -1,4 +1,5 @@
 import type { JsonValue, Manifest } from "@zk-backyp/core";
+import colors from "picocolors";
 import { formatBytes, formatDuration, formatTime } from "./formats.ts";
 
 /** What a person wants to know of a backup, as labels and values. */
@@ -18,7 +19,8 @@ export function describeManifest(manifest: Manifest, location: string): (readonl
     fields.push(["changes", `${formatTime(manifest.times.from)} to ${formatTime(manifest.times.upTo)} UTC`]);
   }
   fields.push(...described(manifest.contents), ...described(manifest.facts));
-  fields.push(["verified", manifest.verified ? "every byte, on its way into the archive" : "no"]);
+  const verified = "every byte, on its way into the archive";
+  fields.push(["verified", manifest.verified ? verified : colors.red("no: DAMAGED, kept as what there was")]);
   for (const problem of manifest.problems) fields.push([problem.severity, describeProblem(problem)]);
   return fields;
 }
@@ -33,6 +35,10 @@ function described(object: { readonly [key: string]: JsonValue }): (readonly [st
   return Object.entries(object).flatMap(([label, value]) => {
     if (value === null) return [];
     if (typeof value !== "object") return [[label, String(value)] as const];
+    if (Array.isArray(value)) {
+      const plain = value.filter((part) => typeof part !== "object");
+      return plain.length === 0 ? [] : [[label, plain.join(", ")] as const];
+    }
     const inner = Object.entries(value as { readonly [key: string]: JsonValue })
       .filter(([, part]) => part !== null && typeof part !== "object")
       .map(([name, part]) => `${name} ${part}`);

@@ -17,14 +17,27 @@ for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
 // Whoever read our output may have had enough (`zk-backyp list | head`); what was begun is finished all the same. But
 // output that is lost for another reason, such as a full disk, is a failure.
 let outputLost = false;
+let readerGone = false;
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  readerGone = true;
   outputLost ||= error.code !== "EPIPE";
 });
 process.stderr.on("error", () => {});
 
 const exitCode = await runCli(process.argv.slice(2), {
   signal: abort.signal,
-  writeOut: (text) => process.stdout.write(text),
+  writeOut: (chunk) => process.stdout.write(chunk),
+  drained: () =>
+    new Promise((resolve) => {
+      const events = ["drain", "error", "close"];
+      const done = (): void => {
+        for (const event of events) process.stdout.off(event, done);
+        resolve(!readerGone);
+      };
+      for (const event of events) process.stdout.on(event, done);
+      // Not at once: a signal, or the reader's leaving, would never get a turn.
+      if (readerGone || !process.stdout.writableNeedDrain) setImmediate(done);
+    }),
   writeError: (text) => process.stderr.write(text),
 });
 process.exitCode = exitCode;

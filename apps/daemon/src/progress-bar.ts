@@ -34,6 +34,9 @@ export function drawProgress(series: Series, logger: CliLogger, wanted: boolean)
       bar.update(bytes, fields);
     });
   }
+  series.events.on("verify:rehearsal", () => {
+    if (drawn) bar.update({ path: "a server is starting on it" });
+  });
   logger.beforeLine = stop;
   return stop;
 }

@@ -73,7 +73,11 @@ describe("the commands, from a directory to a directory", () => {
     const inspected = await json(["inspect", target]);
     expect(inspected).toMatchObject({
       code: 0,
-      value: { recoverable: { zxid: "0x3ea", from: "snapshot.3e4", logs: ["log.3a8", "log.3e5"] }, problems: [] },
+      value: {
+        recoverable: { zxid: "0x3ea", from: "snapshot.3e4", logs: ["log.3a8", "log.3e5"] },
+        tree: { nodes: 993, ttlNodes: 25, snapshotDigest: "matched" },
+        problems: [{ severity: "info", code: "TTL_NODES_VANISH" }],
+      },
     });
   });
 
@@ -94,7 +98,9 @@ describe("the commands, from a directory to a directory", () => {
       // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what is looked for
       expect(stdout).not.toMatch(/\x1b/);
     }
-    expect((await runCli(["inspect", fixture.dataDir])).stdout).toMatch(/recoverable up to 0x3ea/);
+    const { stdout } = await runCli(["inspect", fixture.dataDir]);
+    expect(stdout).toMatch(/recoverable up to 0x3ea.*: 993 znodes .* proven by the digest of the snapshot/);
+    expect(stdout).toMatch(/\n3\.5\.3 and later +loads with loss +0x3ea +TTL_NODES_VANISH\n/);
   });
 
   it("put logs into their own directory", async () => {
@@ -365,7 +371,9 @@ describe("what goes wrong has a message and an exit code:", () => {
       /would not restore without loss: log\.3a8/,
     );
     expect(await filesBelow(sink)).toEqual([]);
-    expect((await runCli(["inspect", fixture.dataDir])).code).toBe(3);
+    const { code, stdout } = await runCli(["inspect", fixture.dataDir]);
+    expect(code).toBe(3);
+    expect(stdout).toMatch(/\nall releases +refuses +LOG_BAD_CHECKSUM log\.3a8\n/);
   });
 
   it("a damaged newest snapshot is passed over, with a warning", async () => {

@@ -1,8 +1,7 @@
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { startCephRgw, writeLargeData } from "@zk-backyp/testbed";
-import { runCli } from "./run-cli.ts";
+import { measureCli } from "./measure-cli.ts";
 
 /** Peak resident memory in MB and wall time in seconds of one command. */
 export interface RunFigures {
@@ -29,7 +28,10 @@ export async function measureMemory(folder: string, bytes: number): Promise<RunF
         ["verify", "latest", "--from", sinks[sink]],
         ["restore", "latest", "--from", sinks[sink], "--to", target],
       ];
-      for (const args of commands) figures.push({ command: args[0] ?? "", sink, ...(await measure(args, env)) });
+      for (const args of commands) {
+        const { peakMB, seconds } = await measureCli(args, env);
+        figures.push({ command: args[0] ?? "", sink, peakMB, seconds });
+      }
       await rm(target, { recursive: true });
       await rm(sinks.fs, { recursive: true, force: true });
     }
@@ -37,31 +39,4 @@ export async function measureMemory(folder: string, bytes: number): Promise<RunF
     await s3.stop();
   }
   return figures;
-}
-
-async function measure(
-  args: readonly string[],
-  env: Record<string, string>,
-): Promise<{ peakMB: number; seconds: number }> {
-  let peakMB = 0;
-  let running = true;
-  let watching: Promise<void> | undefined;
-  const began = performance.now();
-  const { code, stderr } = await runCli(args, {
-    env,
-    onStart({ pid }) {
-      watching = (async () => {
-        while (running) {
-          const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-          // The kernel keeps the peak: the last reading is the one that counts.
-          peakMB = Math.max(peakMB, (Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024) / 1e6);
-          await sleep(50);
-        }
-      })();
-    },
-  });
-  running = false;
-  await watching;
-  if (code !== 0) throw new Error(`${args.join(" ")} ended with ${code}: ${stderr}`);
-  return { peakMB: Math.round(peakMB), seconds: Math.round((performance.now() - began) / 100) / 10 };
 }

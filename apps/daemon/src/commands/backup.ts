@@ -8,19 +8,29 @@ import { takeRunLock } from "../run-lock.ts";
 import { formatFields } from "../table.ts";
 
 /** `backup`: takes one, and prints its manifest. */
-export async function backup(flags: SeriesFlags, context: CommandContext): Promise<number> {
+export async function backup(
+  flags: SeriesFlags & { readonly allowDamaged?: true },
+  context: CommandContext,
+): Promise<number> {
   await using opened = await openSeriesFor(flags, "--to", context.logger);
   const { series, sink, prefix } = opened;
   const lock = await takeRunLock(`${sink.location}/${prefix}`);
   const stopDrawing = drawProgress(series, context.logger, !context.json);
   try {
-    const manifest = await series.backup({ signal: context.signal });
+    const manifest = await series.backup({ signal: context.signal, allowDamaged: flags.allowDamaged === true });
     stopDrawing();
     if (context.json) printJson(context, manifest);
     else if (manifest === null) context.print("nothing new since the last backup");
-    else
-      context.print(`${colors.green("✔")} ${manifest.id}\n${formatFields(describeManifest(manifest, sink.location))}`);
-    return ExitCode.ok;
+    else {
+      const mark = manifest.verified
+        ? `${colors.green("✔")} ${manifest.id}`
+        : `${colors.red("✘")} ${manifest.id}  DAMAGED`;
+      context.print(`${mark}\n${formatFields(describeManifest(manifest, sink.location))}`);
+    }
+    if (manifest?.verified !== false) return ExitCode.ok;
+    context.logger.warn({}, `${manifest.id} was stored, but it is damaged: it would not restore without loss`);
+    // A schedule must not take it for a success.
+    return ExitCode.damage;
   } finally {
     stopDrawing();
     await lock.release();

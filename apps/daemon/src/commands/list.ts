@@ -34,5 +34,12 @@ function summary(item: CatalogItem): object {
 function row(item: CatalogItem): string[] {
   if ("error" in item) return [item.id, colors.red("unreadable"), "", "", "", ""];
   const { id, kind, startedAt, archive, range, verified } = item.manifest;
-  return [id, kind, formatTime(startedAt), formatBytes(archive.size), range.upTo, verified ? "yes" : "no"];
+  return [
+    id,
+    kind,
+    formatTime(startedAt),
+    formatBytes(archive.size),
+    range.upTo,
+    verified ? "yes" : colors.red("DAMAGED"),
+  ];
 }

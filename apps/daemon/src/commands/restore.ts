@@ -16,6 +16,7 @@ export interface RestoreFlags extends SeriesFlags {
   readonly id: string;
   readonly to?: string | undefined;
   readonly dataLogDir?: string | undefined;
+  readonly allowDamaged?: true;
 }
 
 /** `restore`: writes a backup into empty directories. */
@@ -29,7 +30,8 @@ export async function restore(flags: RestoreFlags, context: CommandContext): Pro
   const stopDrawing = drawProgress(series, context.logger, !context.json);
   try {
     const targets = dataLogDir === undefined ? { main: to } : { main: to, log: dataLogDir };
-    const manifest = await series.restore(flags.id, targets, { signal: context.signal });
+    const options = { signal: context.signal, allowDamaged: flags.allowDamaged === true };
+    const manifest = await series.restore(flags.id, targets, options);
     stopDrawing();
     if (context.json) {
       printJson(context, {
@@ -38,6 +40,7 @@ export async function restore(flags: RestoreFlags, context: CommandContext): Pro
         dataLogDir: dataLogDir ?? null,
         range: manifest.range,
         contents: manifest.contents,
+        verified: manifest.verified,
       });
       return ExitCode.ok;
     }
@@ -45,8 +48,12 @@ export async function restore(flags: RestoreFlags, context: CommandContext): Pro
     const fields: (readonly [string, string])[] = [["into", to]];
     if (dataLogDir !== undefined) fields.push(["logs into", dataLogDir]);
     fields.push(["size", formatBytes(restored)], ["up to", manifest.range.upTo]);
-    context.print(`${colors.green("✔")} ${manifest.id} restored\n${formatFields(fields)}`);
-    for (const problem of manifest.problems) context.print(`\nNote: ${describeProblem(problem)}.`);
+    const mark = manifest.verified ? colors.green("✔") : colors.red("✘ DAMAGED");
+    context.print(`${mark} ${manifest.id} restored\n${formatFields(fields)}`);
+    for (const problem of manifest.problems) {
+      const label = problem.severity === "info" ? "Note" : colors.red("Damage");
+      context.print(`\n${label}: ${describeProblem(problem)}.`);
+    }
     if (manifest.source === "zookeeper") context.print(NEXT_STEPS);
     return ExitCode.ok;
   } finally {

@@ -17,7 +17,7 @@ export async function show(flags: SeriesFlags & { readonly id: string }, context
   }
   const files = manifest.entries.map(({ path, size, sha256 }) => [path, formatBytes(size), sha256]);
   context.print(
-    `${colors.bold(manifest.id)}\n${formatFields(describeManifest(manifest, sink.location))}\n\n${formatTable(["FILE", "SIZE", "SHA-256"], files)}`,
+    `${colors.bold(manifest.id)}${manifest.verified ? "" : `  ${colors.red("DAMAGED")}`}\n${formatFields(describeManifest(manifest, sink.location))}\n\n${formatTable(["FILE", "SIZE", "SHA-256"], files)}`,
   );
   return ExitCode.ok;
 }

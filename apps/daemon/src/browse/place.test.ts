@@ -1,0 +1,60 @@
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { isBackypError } from "@zk-backyp/core";
+import { afterAll, describe, expect, it } from "vitest";
+import { parsePlace, requireZnodePath } from "./place.ts";
+
+const ID = "zookeeper-backup-20261122T101500123Z";
+const folder = mkdtempSync(join(tmpdir(), "zk-backyp-place-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe("where to look", () => {
+  it.each([
+    ["latest", { kind: "backup", id: "latest", at: null }],
+    [ID, { kind: "backup", id: ID, at: null }],
+    [`${ID}@0x3e4`, { kind: "backup", id: ID, at: { zxid: 0x3e4n } }],
+    ["latest@0xffffffff00000001", { kind: "backup", id: "latest", at: { zxid: -0xffffffffn } }],
+    ["latest@2026-11-22T10:15", { kind: "backup", id: "latest", at: { timeMs: Date.UTC(2026, 10, 22, 10, 15) } }],
+    ["./latest", { kind: "files", paths: ["./latest"], at: null }],
+    ["/no/such,/no/log", { kind: "files", paths: ["/no/such", "/no/log"], at: null }],
+    ["/no/such,/no/log@0x1", { kind: "files", paths: ["/no/such", "/no/log"], at: { zxid: 1n } }],
+    ["/no/user@host", { kind: "files", paths: ["/no/user@host"], at: null }],
+    ["@0x1", { kind: "files", paths: ["@0x1"], at: null }],
+  ])("is read from %s", (text, place) => {
+    expect(parsePlace(text)).toEqual({ ...place, text });
+  });
+
+  it("is what exists under the whole name, whatever is in it", () => {
+    for (const name of ["a,b", "zk@0x5"]) {
+      const path = join(folder, name);
+      mkdirSync(path);
+      expect(parsePlace(path)).toMatchObject({ paths: [path], at: null });
+    }
+    expect(parsePlace(`${join(folder, "a,b")}@0x7`)).toMatchObject({ paths: [join(folder, "a,b")], at: { zxid: 7n } });
+  });
+
+  it("is not empty", () => {
+    expect(() => parsePlace("")).toThrow(/where to look is empty/);
+  });
+});
+
+describe("a znode's path", () => {
+  it.each([
+    ["/", "/"],
+    ["/a", "/a"],
+    ["/a/b/", "/a/b"],
+  ])("%s is %s", (text, path) => {
+    expect(requireZnodePath(text)).toBe(path);
+  });
+
+  it.each(["", "a", "a/b", "//", "/a//b", "./a"])("is not %j", (text) => {
+    let error: unknown;
+    try {
+      requireZnodePath(text);
+    } catch (caught) {
+      error = caught;
+    }
+    expect(isBackypError(error, "ERR_CONFIG_INVALID")).toBe(true);
+  });
+});

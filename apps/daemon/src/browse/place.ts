@@ -1,0 +1,52 @@
+import { existsSync } from "node:fs";
+import { BackypError, prefixOfBackupId } from "@zk-backyp/core";
+import { type Point, parsePoint } from "./point.ts";
+
+/** Where to look, as the commands that look inside take it. */
+export type Place = (
+  | { readonly kind: "backup"; readonly id: string }
+  /** Data directories and files of one server. */
+  | { readonly kind: "files"; readonly paths: readonly string[] }
+) & {
+  /** As it was written. */
+  readonly text: string;
+  /** The moment to show, instead of the end. */
+  readonly at: Point | null;
+};
+
+/** For `--help`: how a place is written. */
+export const PLACE_HELP =
+  "a backup's id, latest, or a data directory or file (dataDir,dataLogDir if there are two); @0x3e4 or @2026-11-22T20:58 behind it means that moment";
+
+/**
+ * Reads `latest`, an id, a path, or several paths of one server with commas between them; each may end in `@` and a
+ * zxid or a time. What exists under the whole name is that path, whatever is in its name.
+ */
+export function parsePlace(text: string): Place {
+  if (text === "") throw new BackypError("ERR_CONFIG_INVALID", `where to look is empty: give ${PLACE_HELP}`);
+  if (existsSync(text) && text !== "latest") return { kind: "files", paths: [text], text, at: null };
+  const sign = text.lastIndexOf("@");
+  const at = sign <= 0 ? null : parsePoint(text.slice(sign + 1));
+  const where = at === null ? text : text.slice(0, sign);
+  if (where === "latest" || prefixOfBackupId(where) !== null) return { kind: "backup", id: where, text, at };
+  return {
+    kind: "files",
+    paths: existsSync(where) ? [where] : where.split(",").filter((path) => path !== ""),
+    text,
+    at,
+  };
+}
+
+/**
+ * The path of a znode from the command line.
+ *
+ * @throws BackypError `ERR_CONFIG_INVALID`
+ */
+export function requireZnodePath(text: string): string {
+  const path = text.replace(/([^/])\/$/, "$1");
+  if (path === "/" || /^(\/[^/]+)+$/s.test(path)) return path;
+  throw new BackypError(
+    "ERR_CONFIG_INVALID",
+    `${JSON.stringify(text)} is no path of a znode: those begin with /, and have no empty part`,
+  );
+}
