@@ -2,8 +2,13 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 
-/** What a test run uses, and `npm run demo -- --s3`. Ceph's manager daemon is left out on purpose: the gateway does without. */
-export const FOR_TESTS = ["zookeeper", "ceph-mon", "ceph-osd", "radosgw", "ceph-common"];
+const JDK = "default-jdk-headless";
+/** What `npm run demo -- --s3` uses. Ceph's manager daemon is left out on purpose: the gateway does without. */
+export const FOR_S3_DEMO = ["zookeeper", "ceph-mon", "ceph-osd", "radosgw", "ceph-common"];
+/** What a test run uses: tests compile a program that asks ZooKeeper's own classes. */
+export const FOR_TESTS = [...FOR_S3_DEMO, JDK];
+/** What the release matrix uses. */
+export const FOR_MATRIX = ["zookeeper", JDK];
 /** What the demo uses. */
 export const FOR_DEMO = ["zookeeper"];
 
@@ -44,6 +49,7 @@ function missingPackages(packages) {
   return packages.filter((name) => {
     // The testbed takes another ZooKeeper if it is told of one.
     if (name === "zookeeper" && ZOOKEEPER_HOME !== "") return false;
+    if (name === JDK && has("javac")) return false;
     const { stdout } = spawnSync("dpkg-query", ["-s", name], { encoding: "utf8" });
     return !(stdout ?? "").includes("Status: install ok installed");
   });

@@ -2,11 +2,11 @@
 // a local S3 server. Everything happens in a temporary directory and on loopback, and is gone afterwards.
 import { join } from "node:path";
 import { build } from "./build.mjs";
-import { FOR_DEMO, FOR_TESTS, installDebianPackages } from "./debian-packages.mjs";
+import { FOR_DEMO, FOR_S3_DEMO, installDebianPackages } from "./debian-packages.mjs";
 import { main, root, run, setUp } from "./setup.mjs";
 
 await main(async (args) => {
-  installDebianPackages(args.includes("--s3") ? FOR_TESTS : FOR_DEMO);
+  installDebianPackages(args.includes("--s3") ? FOR_S3_DEMO : FOR_DEMO);
   console.log("Setting up: packages and build (a few seconds the first time) ...");
   await setUp();
   const code = await build({ quiet: true });

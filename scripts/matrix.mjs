@@ -1,12 +1,11 @@
 // npm run test:matrix: real servers of every release line of ZooKeeper, from Maven Central. Arguments go to vitest.
 import { build } from "./build.mjs";
-import { FOR_DEMO, installDebianPackages } from "./debian-packages.mjs";
+import { FOR_MATRIX, installDebianPackages } from "./debian-packages.mjs";
 import { main } from "./setup.mjs";
 import { vitest } from "./vitest.mjs";
 
 await main(async (args) => {
-  // It brings java.
-  installDebianPackages(FOR_DEMO);
+  installDebianPackages(FOR_MATRIX);
   const code = await build();
   if (code !== 0) return code;
   const { passed, failed, skipped } = await vitest(["matrix"], args);

@@ -42,7 +42,9 @@ const tool = (name: string): string => {
 /** What is missing for {@link startOracle}, or null. */
 export function compilerMissing(): string | null {
   const { error, status } = spawnSync(tool("javac"), ["-version"], { stdio: "ignore" });
-  return error === undefined && status === 0 ? null : "javac not found: have a JDK on the PATH, or set JAVA_HOME";
+  return error === undefined && status === 0
+    ? null
+    : "javac not found: run `apt-get install --no-install-recommends default-jdk-headless`, or set JAVA_HOME";
 }
 
 /** `settings` are system properties of a server, such as `zookeeper.digest.enabled`. */

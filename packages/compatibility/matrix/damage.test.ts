@@ -1,4 +1,4 @@
-import { fetchRelease, RELEASE_LINES, requireReleases } from "@zk-backyp/testbed";
+import { fetchRelease, RELEASE_LINES, requirePart, requireReleases } from "@zk-backyp/testbed";
 import { describe, expect, it } from "vitest";
 import { damagedSets } from "../damage/cases.ts";
 import { compilerMissing, startOracle } from "../damage/oracle.ts";
@@ -20,10 +20,7 @@ const FOR_PROCESSES = [
   "only a header of a log",
 ];
 
-const noCompiler = compilerMissing();
-if (noCompiler !== null) console.warn(`SKIPPED TESTS: ${noCompiler}`);
-
-describe.skipIf(noCompiler !== null || !(await requireReleases()))("damaged files", () => {
+describe.skipIf(!requirePart(compilerMissing()) || !(await requireReleases()))("damaged files", () => {
   it.each(RELEASE_LINES)("%s does with them what checkDirectory says", { timeout: 900_000 }, async (line) => {
     const { classPath } = await fetchRelease(line);
     const { cases, disagreements } = await runDamage(classPath, { every: 40 });

@@ -13,7 +13,7 @@ import {
   type Verdict,
 } from "@zk-backyp/core";
 import { type CheckedLog, formatZxid, isReached, planRecovery } from "@zk-backyp/zookeeper-files";
-import { type ChosenFiles, chooseFiles, rejectSnapshot } from "./choose-files.ts";
+import { type ChosenFiles, chooseFiles, needLaterTxn, rejectSnapshot } from "./choose-files.ts";
 import { type ConfigFile, configEntries, readConfigFiles } from "./config-files.ts";
 import { type OpenDataFile, stateOf } from "./data-files.ts";
 import { factsOf, statusOf } from "./facts.ts";
@@ -29,6 +29,8 @@ const SETTLE_MS = 2_000;
 /** The longest wait for logs to cover the snapshot while they go on changing. */
 const MAX_WAIT_MS = 30_000;
 const POLL_MS = 50;
+/** What is wrong with a snapshot for which an older one, with more of the logs, may do instead. */
+const OF_THE_SNAPSHOT: ReadonlySet<string> = new Set(["DIGEST_MISMATCH", "DANGLING_ACL_USED"]);
 
 /**
  * Begins the backup of a running (or stopped) server from its files, without stopping it.
@@ -105,12 +107,16 @@ class HotCapture implements Capture {
     const verdict = this.#verifier.finish();
     const serious = verdict.problems.filter(isSerious);
     const { snapshot } = this.#parts.chosen;
-    // The bytes are whole, but not those of the server's tree. An older snapshot, with more of the logs, may lead to it.
-    if (serious.length > 0 && snapshot !== null && serious.every(({ code }) => code === "DIGEST_MISMATCH")) {
+    // The bytes are whole, but not those of the server's tree, or none that every server loads.
+    if (serious.length > 0 && snapshot !== null && serious.every(({ code }) => OF_THE_SNAPSHOT.has(code))) {
+      const isMismatch = serious.some(({ code }) => code === "DIGEST_MISMATCH");
+      // Servers note a digest a moment after the transaction: only the next one tells whether the tree is merely ahead.
+      const isUnproven = isMismatch && !this.#parts.chosen.needsLaterTxn;
+      if (isUnproven && verdict.range.upTo === formatZxid(this.#digestZxid)) throw needLaterTxn(snapshot);
       const hint =
         ". A server that has dropped znodes at its start, such as those with a time to live, looks like this until its " +
         "next transaction";
-      throw rejectSnapshot(snapshot, serious.map(({ message }) => message).join("; ") + hint);
+      throw rejectSnapshot(snapshot, serious.map(({ message }) => message).join("; ") + (isMismatch ? hint : ""));
     }
     if (serious.length > 0) throw this.#refusal(serious);
     const passedOver = this.#parts.chosen.rejections.map(({ file, reason }): Problem => {
@@ -158,7 +164,8 @@ class HotCapture implements Capture {
     while (true) {
       const walked = await this.#logs.walk();
       const missing = this.#whatIsMissing(walked);
-      if (missing === null) {
+      const isEnough = this.#isPastDigest(walked) || performance.now() - began > SETTLE_MS;
+      if (missing === null && isEnough) {
         await this.#logs.requireOneHistory();
         await this.#requireNoFullerCopy(walked);
         return walked;
@@ -177,6 +184,17 @@ class HotCapture implements Capture {
         throw abortError(signal);
       });
     }
+  }
+
+  /** Which transaction the digest of the snapshot belongs to. */
+  get #digestZxid(): bigint {
+    return this.#verifier.snapshots[0]?.summary?.digest?.zxid ?? 0n;
+  }
+
+  /** Whether the logs go on behind it, where they have to. */
+  #isPastDigest(walked: readonly WalkedLog[]): boolean {
+    const last = walked.at(-1)?.summary.lastZxid ?? 0n;
+    return !this.#parts.chosen.needsLaterTxn || last > this.#digestZxid;
   }
 
   /** What keeps these logs from being archived, as the error to end with if it stays that way. Null when all is there. */

@@ -22,6 +22,8 @@ export interface ChosenFiles {
   readonly logs: OpenDataFile[];
   /** Newer snapshots that were not chosen. */
   readonly rejections: readonly Rejection[];
+  /** Whether {@link needLaterTxn} was said of the snapshot. */
+  readonly needsLaterTxn: boolean;
 }
 
 /** The error that makes a run capture again without this snapshot. */
@@ -32,6 +34,15 @@ export function rejectSnapshot(snapshot: OpenDataFile, reason: string): BackypEr
     {
       details: { path: snapshot.path, rejectedSnapshot: identityOf(snapshot), reason, isProgress: true },
     },
+  );
+}
+
+/** The error that makes a run capture this snapshot again, with a transaction after the one that its digest belongs to. */
+export function needLaterTxn(snapshot: OpenDataFile): BackypError {
+  return new BackypError(
+    "ERR_SOURCE_CHANGED",
+    `${snapshot.path} may hold a part of a transaction that came after the captured ones; looking for it in the logs`,
+    { details: { path: snapshot.path, snapshotAhead: identityOf(snapshot), isProgress: true } },
   );
 }
 
@@ -53,12 +64,13 @@ export async function chooseFiles(
   const rejected = new Map(
     earlierFailures.map(({ details }) => [details.rejectedSnapshot, String(details.reason)] as const),
   );
+  const ahead = earlierFailures.map(({ details }) => details.snapshotAhead);
   for (let listing = 1; listing <= MAX_LISTINGS; listing++) {
     if (signal.aborted) throw abortError(signal);
     const opened: OpenDataFile[] = [];
     let chosen: ChosenFiles | "gone" = "gone";
     try {
-      chosen = await choose(location, rejected, opened);
+      chosen = await choose(location, rejected, ahead, opened);
     } finally {
       const kept = chosen === "gone" ? [] : [chosen.snapshot, ...chosen.logs];
       for (const file of opened) if (!kept.includes(file)) await file.handle.close();
@@ -75,6 +87,7 @@ export async function chooseFiles(
 async function choose(
   location: Location,
   rejected: ReadonlyMap<unknown, string>,
+  ahead: readonly unknown[],
   opened: OpenDataFile[],
 ): Promise<ChosenFiles | "gone"> {
   const open = async (folder: string | null, listed: ListedFile): Promise<OpenDataFile | null> => {
@@ -126,7 +139,7 @@ async function choose(
       { details: { path: location.dataDir } },
     );
   }
-  return { snapshot, logs, rejections };
+  return { snapshot, logs, rejections, needsLaterTxn: snapshot !== null && ahead.includes(identityOf(snapshot)) };
 }
 
 /** Ends every complete uncompressed snapshot: the terminating path "/" behind a seal. */

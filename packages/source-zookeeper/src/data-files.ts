@@ -43,7 +43,8 @@ async function leadsToFile(link: string): Promise<boolean> {
   );
 }
 
-function plainNameOf({ kind, zxid, compression }: FileName): string {
+/** See {@link ListedFile.plainName}. */
+export function plainNameOf({ kind, zxid, compression }: FileName): string {
   return `${kind}.${zxid.toString(16)}${compression === "none" ? "" : `.${compression}`}`;
 }
 

@@ -23,6 +23,7 @@ import {
   type SnapshotSummary,
   ZooKeeperFileError,
 } from "@zk-backyp/zookeeper-files";
+import { plainNameOf } from "./data-files.ts";
 import { followLogs } from "./follow-logs.ts";
 
 type Body = AsyncGenerator<Uint8Array, void, void>;
@@ -131,7 +132,9 @@ export function createVerifier(): ZooKeeperVerifier {
     const folder = [DATA_FOLDER, DAMAGED_FOLDER].find((candidate) => entry.path.startsWith(candidate)) ?? entry.path;
     const file = entry.path.slice(folder.length);
     const name = parseFileName(file);
-    if (name === null) {
+    // No server would find it under another name, and 3.4 and 3.5 not under an odd one.
+    const isMisnamed = folder === DATA_FOLDER ? name !== null && file !== plainNameOf(name) : file.includes("/");
+    if (name === null || isMisnamed) {
       throw new BackypError("ERR_SOURCE_DAMAGED", `${entry.path} is no file of a ZooKeeper backup`, {
         details: { path: entry.path },
       });
@@ -158,29 +161,41 @@ export function createVerifier(): ZooKeeperVerifier {
       // What comes before the logs is not known to be nothing, unless they begin with the very first transaction.
       const isTree = snapshot !== null || first === 1n || first === 0x1_0000_0001n;
       const state = isTree ? replay.finish() : null;
+      const problems = [...plan.problems, ...(state === null ? [] : problemsOf(state, plan.problems, snapshot))];
+      const aside = [...damagedSnapshots, ...damagedLogs].map(({ file }) => file);
+      if (aside[0] !== undefined && !problems.some(isSerious)) problems.push(goodButAside(aside[0]));
       return {
         range: { after: null, upTo: formatZxid(followLogs(start, logs).zxid) },
         times: timesOf(logs.map(({ summary }) => summary)),
         contents: {
           ...contentsOf(snapshot, logs),
           state: state === null ? null : stateContents(state),
-          damaged: [...damagedSnapshots, ...damagedLogs].map(({ file }) => file),
+          damaged: aside,
         },
-        problems: [...plan.problems, ...(state === null ? [] : problemsOf(state, plan.problems, snapshot))],
+        ...(state === null ? {} : { proof: proofOf(state) }),
+        problems,
       };
     },
   };
+}
+
+/** The plan may count on a file that no server finds. It was damaged when it was put there, and not when it was read. */
+function goodButAside(file: string): Problem {
+  const message = `it lies in ${DAMAGED_FOLDER}, where no server looks, although nothing is wrong with it`;
+  return { severity: "data-loss", code: "GOOD_BUT_ASIDE", file, offset: null, message };
 }
 
 /** What the replay adds to what is known of the files. */
 function problemsOf(state: ReplayResult, known: readonly Problem[], snapshot: CheckedSnapshot | null): Problem[] {
   const isKnown = known.some(isSerious);
   // Gaps and the like are told of the files already.
-  const problems: Problem[] = state.problems.filter(({ code }) => code.startsWith("DIGEST_") || !isKnown);
+  const problems: Problem[] = state.problems.filter(
+    ({ code }) => code.startsWith("DIGEST_") || code === "DANGLING_ACL_USED" || !isKnown,
+  );
   if (state.snapshotDigest === "stale") {
     const message =
       "the digest that the server wrote into it is of another tree, but every later digest in the logs proves this one: " +
-      "the server had dropped znodes at its start, after it had taken the digest";
+      "the server had dropped znodes at its start, after it had taken the digest, or had begun with the next transaction";
     problems.push({ severity: "info", code: "DIGEST_STALE", file: snapshot?.file ?? null, offset: null, message });
   }
   return problems;
@@ -239,7 +254,7 @@ function contentsOf(snapshot: CheckedSnapshot | null, logs: readonly CheckedLog[
 
 /** What the files restore to. */
 function stateContents(state: ReplayResult): JsonObject {
-  const { nodes, sessions, ephemerals, containers, ttlNodes, dataBytes, snapshotDigest, matchedAt, charset } = state;
+  const { nodes, sessions, ephemerals, containers, ttlNodes, dataBytes } = state;
   return {
     nodes,
     sessions,
@@ -248,9 +263,15 @@ function stateContents(state: ReplayResult): JsonObject {
     ttlNodes,
     dataBytes,
     digest: String(state.digest),
+  };
+}
+
+/** What of the state ZooKeeper's own digests confirm. */
+function proofOf({ snapshotDigest, matchedAt, txnDigests, charset }: ReplayResult): JsonObject {
+  return {
     snapshotDigest,
     digestMatchedAt: matchedAt === null ? null : formatZxid(matchedAt),
-    txnDigests: { compared: state.txnDigests.compared, matched: state.txnDigests.matched },
+    txnDigests: { compared: txnDigests.compared, matched: txnDigests.matched },
     digestCharset: charset,
   };
 }

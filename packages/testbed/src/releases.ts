@@ -2,6 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { requirePart } from "./require-part.ts";
 import { javaMissing } from "./zookeeper.ts";
@@ -187,6 +188,8 @@ async function cached([folder, sha256]: Jar): Promise<string> {
 }
 
 async function download(url: string): Promise<Buffer> {
+  // Where a company's proxy stands in between, its certificate is known to the system and not to Node.
+  setDefaultCACertificates([...new Set([...getCACertificates("default"), ...getCACertificates("system")])]);
   for (let attempt = 1; ; attempt += 1) {
     try {
       const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });

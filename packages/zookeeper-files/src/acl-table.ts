@@ -9,6 +9,16 @@ const FIRST = 2;
 /** Servers count the ids of ACLs up from 1. */
 const MAX_LISTED_ID = 0x10_0000;
 
+/** Which ids the nodes of a snapshot have for their ACLs. */
+export interface SnapshotAclIds {
+  /** Of the ACLs that are in use, by what the table calls them. */
+  readonly listed: ReadonlyMap<number, bigint>;
+  /** Of the nodes whose ACL the snapshot does not hold. */
+  readonly dangling: ReadonlyMap<number, bigint>;
+  /** The highest id that the snapshot has an ACL for. */
+  readonly highest: bigint;
+}
+
 /** The ACLs of a tree. Each is kept once, and as long as a node uses it. */
 export class AclTable {
   /** Null: not yet decoded, or free. */
@@ -21,12 +31,14 @@ export class AclTable {
   /** By the ids of the snapshot; forgotten after its last node. */
   #listed: number[] = [];
   #unlisted = new Map<bigint, number>();
+  #highestId = 0n;
   /** The last one that came in a txn: mostly the next one is the same. */
   #recent: Buffer = Buffer.alloc(0);
   #recentIndex = -1;
 
   addOfSnapshot(id: bigint, acl: Acl): void {
     const index = this.#add(acl, null);
+    if (id > this.#highestId) this.#highestId = id;
     if (id >= 0n && id < MAX_LISTED_ID) {
       const low = Number(id);
       while (this.#listed.length < low) this.#listed.push(DANGLING);
@@ -43,6 +55,19 @@ export class AclTable {
     if (high === 0 && low >= 0 && low < MAX_LISTED_ID) return this.#listed[low] ?? DANGLING;
     if (high === -1 && low === -1) return OPEN;
     return this.#unlisted.get(bytes.readBigInt64BE(at)) ?? DANGLING;
+  }
+
+  /** Before {@link endOfSnapshot}: the ids of its ACLs that are in use. `dangling` are those of its nodes that dangle. */
+  idsOfSnapshot(dangling: ReadonlyMap<number, bigint>): SnapshotAclIds {
+    const listed = new Map<number, bigint>();
+    const list = (id: bigint, index: number): void => {
+      if (index >= FIRST && this.usesOf(index) > 0) listed.set(index, id);
+    };
+    this.#listed.forEach((index, id) => {
+      list(BigInt(id), index);
+    });
+    for (const [id, index] of this.#unlisted) list(id, index);
+    return { listed, dangling, highest: this.#highestId };
   }
 
   /** The snapshot was read. What none of its nodes uses goes. */
@@ -82,6 +107,11 @@ export class AclTable {
     const uses = (this.#uses[index] as number) - 1;
     this.#uses[index] = uses;
     if (uses === 0 && index >= FIRST) this.#remove(index);
+  }
+
+  /** How many nodes have it. */
+  usesOf(index: number): number {
+    return this.#uses[index] as number;
   }
 
   /** Null if it is {@link DANGLING}. */

@@ -1,3 +1,4 @@
+import type { DanglingAcls } from "./dangling-acls.ts";
 import { endOfBody, skipAcl, TXN_HEADER_BYTES, TXN_TYPE } from "./txn-layout.ts";
 import { ttlOwner } from "./znode-stat.ts";
 import { NONE, ROOT, type ZnodeTable } from "./znode-table.ts";
@@ -22,6 +23,8 @@ const TYPE_AT = 28;
  */
 export class TxnApplier {
   rules: ApplyRules;
+  /** Told of every use of an ACL; null where none can be missing. */
+  danglingAcls: DanglingAcls | null = null;
   readonly #tree: ZnodeTable;
   #bytes: Buffer = Buffer.alloc(0);
   #sessionHigh = 0;
@@ -104,6 +107,7 @@ export class TxnApplier {
     const slash = this.#lastSlash(path, pathEnd);
     const parent = slash === -1 ? NONE : tree.find(bytes, path, slash);
     if (parent === NONE) return;
+    this.danglingAcls?.use(parent);
 
     let ownerHigh = 0;
     let ownerLow = 0;
@@ -128,6 +132,7 @@ export class TxnApplier {
     const existing = tree.find(bytes, path, pathEnd);
     if (existing !== NONE) {
       // The snapshot may have been written without the ACL that the node refers to.
+      this.danglingAcls?.createExisting(existing, bytes, acl, aclEnd);
       tree.setAcl(existing, tree.acls.ofTxn(bytes, acl, aclEnd));
       if (type === TXN_TYPE.create && cversion > tree.cversion(parent)) {
         tree.setChildrenChanged(parent, bytes, ZXID_AT, cversion);
@@ -138,6 +143,7 @@ export class TxnApplier {
       tree.setChildrenChanged(parent, bytes, ZXID_AT, cversion);
     }
     const node = tree.add(parent, bytes, path, slash + 1, pathEnd);
+    this.danglingAcls?.create(node, bytes, acl, aclEnd);
     tree.setBirth(node, bytes, ZXID_AT, TIME_AT, ownerHigh, ownerLow);
     tree.setAcl(node, tree.acls.ofTxn(bytes, acl, aclEnd));
     tree.setData(node, bytes, path, pathEnd, data, dataEnd);
@@ -158,7 +164,9 @@ export class TxnApplier {
       // Also if the node is gone: the parent may have been written to the snapshot before it went.
       tree.setChildrenChanged(parent, bytes, ZXID_AT, null);
     }
-    if (node !== NONE) tree.remove(node);
+    if (node === NONE) return;
+    this.danglingAcls?.remove(node, parent);
+    tree.remove(node);
   }
 
   #setData(at: number): void {
@@ -168,6 +176,7 @@ export class TxnApplier {
     const dataEnd = data + bytes.readInt32BE(pathEnd);
     const node = this.#tree.find(bytes, at + 4, pathEnd);
     if (node === NONE) return;
+    this.danglingAcls?.use(node);
     this.#tree.setModified(node, bytes, ZXID_AT, TIME_AT, bytes.readInt32BE(Math.max(data, dataEnd)));
     this.#tree.setData(node, bytes, at + 4, pathEnd, data, dataEnd);
   }
@@ -178,6 +187,7 @@ export class TxnApplier {
     const node = this.#tree.find(bytes, at + 4, pathEnd);
     if (node === NONE) return;
     const aclEnd = skipAcl(bytes, pathEnd, bytes.byteLength);
+    this.danglingAcls?.setAcl(node, bytes, pathEnd, aclEnd);
     this.#tree.setAcl(node, this.#tree.acls.ofTxn(bytes, pathEnd, aclEnd));
     this.#tree.setAversion(node, bytes.readInt32BE(aclEnd));
   }
@@ -195,6 +205,7 @@ export class TxnApplier {
       if (this.rules === "3.4" || tree.isAfterPzxid(parent, bytes, ZXID_AT)) {
         tree.setChildrenChanged(parent, bytes, ZXID_AT, null);
       }
+      this.danglingAcls?.remove(node, parent);
       tree.remove(node);
     }
     tree.sessions.delete(session);

@@ -170,7 +170,11 @@ describe("what real servers wrote", () => {
     expect(report.recoverable).toEqual({ zxid: "0x3ea", from: "snapshot.3e4", logs: ["log.3a8", "log.3e5"] });
     expect(report.tree).toMatchObject({ zxid: "0x3ea", ttlNodes: 25, snapshotDigest: "matched" });
     expect(report.problems.map(({ severity, code }) => `${severity} ${code}`)).toEqual(["info TTL_NODES_VANISH"]);
-    expect(outcomes(report)).toEqual({ "all releases": "loads-with-loss TTL_NODES_VANISH null" });
+    expect(outcomes(report)).toEqual({
+      "3.4": "loads-with-loss TTL_NODES_VANISH null",
+      "3.5.3": "loads 0x3ea",
+      "3.5.4 and later": "loads-with-loss TTL_NODES_VANISH null",
+    });
     const enabled = await checkDirectory([files.path("zookeeper-3.8.0-rich")], { extendedTypesEnabled: true });
     expect(enabled.problems).toEqual([]);
     expect(outcomes(enabled)).toEqual({
@@ -409,6 +413,19 @@ describe("what servers make of a directory", () => {
     ]);
     const large = await checkDirectory([path], { juteMaxBuffer: 4_000_000 });
     expect([outcomes(large), codes(large)]).toEqual([{ "all releases": "loads 0x2" }, []]);
+  });
+
+  test("a txn that needs an ACL that the snapshot lacks", async () => {
+    const snapshot = makeSnapshot({ nodes: [{ path: "" }, { path: "/a", aclId: 5n }] });
+    const report = await checkDirectory([folder({ ...good, "version-2/snapshot.0": snapshot })]);
+    expect(outcomes(report)).toEqual({
+      "3.4 to 3.8.3": "loads-with-loss SNAPSHOT_DANGLING_ACLS snapshot.0",
+      "3.8.4 to 3.8": "refuses DANGLING_ACL_USED log.1",
+      "3.9 to 3.9.1": "loads-with-loss SNAPSHOT_DANGLING_ACLS snapshot.0",
+      "3.9.2 and later": "refuses DANGLING_ACL_USED log.1",
+    });
+    expect(codes(report)).toEqual(["info SNAPSHOT_DANGLING_ACLS snapshot.0", "fatal DANGLING_ACL_USED log.1"]);
+    expect(report.recoverable).toEqual({ zxid: "0x2", from: "snapshot.0", logs: ["log.1"] });
   });
 
   test("one release, if only that is asked for", async () => {

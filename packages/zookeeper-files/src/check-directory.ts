@@ -141,7 +141,7 @@ export async function checkDirectory(
   let tree: ReportedTree | null = null;
   let replayed: ReplayedState | undefined;
   if (recoverable !== null) {
-    const replay = await replayFiles(recoverable, pathOf, signal);
+    const replay = await replayFiles(recoverable, pathOf, nameOf, signal);
     tree = replay.tree;
     replayed = replay.state;
     problems.push(...replay.problems);
@@ -164,6 +164,7 @@ export async function checkDirectory(
 async function replayFiles(
   { zxid: atZxid, from, logs }: Recoverable,
   pathOf: (name: string) => string,
+  nameOf: (path: string) => string,
   signal: AbortSignal | undefined,
 ): Promise<{ tree: ReportedTree; state: ReplayedState; problems: Problem[] }> {
   const paths = [from, ...logs].filter((name) => name !== null).map(pathOf);
@@ -171,6 +172,8 @@ async function replayFiles(
   const { nodes, sessions, ephemerals, containers, ttlNodes, dataBytes, snapshotDigest, txnDigests } = result;
   const zxid = formatZxid(result.zxid);
   const digest = String(result.digest);
+  const problems = result.problems.map((problem) => ({ ...problem, file: problem.file && nameOf(problem.file) }));
+  const danglingAclUsed = problems.find(({ code }) => code === "DANGLING_ACL_USED") ?? null;
   return {
     tree: { zxid, nodes, sessions, ephemerals, containers, ttlNodes, dataBytes, digest, snapshotDigest, txnDigests },
     state: {
@@ -180,9 +183,10 @@ async function replayFiles(
         const node = tree.get(path);
         return node !== null && node.stat.ephemeralOwner !== owner && !tree.sessions.has(owner);
       },
-      mismatch: result.problems.find(({ code }) => code === "DIGEST_MISMATCH") ?? null,
+      danglingAclUsed: danglingAclUsed && { problem: danglingAclUsed, releases: result.refusedBy },
+      mismatch: problems.find(({ code }) => code === "DIGEST_MISMATCH") ?? null,
     },
-    problems: result.problems.filter(({ code }) => code.startsWith("DIGEST_")),
+    problems: problems.filter(({ code }) => code.startsWith("DIGEST_") || code === "DANGLING_ACL_USED"),
   };
 }
 

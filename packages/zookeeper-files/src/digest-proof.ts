@@ -3,7 +3,7 @@ import type { Problem } from "./problem.ts";
 import type { SnapshotSummary } from "./snapshot-summary.ts";
 import { TXN_DIGEST_BYTES } from "./txn-layout.ts";
 import type { ZnodeTable } from "./znode-table.ts";
-import { formatZxid } from "./zxid.ts";
+import { counterOf, formatZxid } from "./zxid.ts";
 
 /** The version of the digests that 3.6 to 3.9 write, and the only one that is understood here. */
 const DIGEST_VERSION = 2;
@@ -82,7 +82,7 @@ export class DigestProof {
   /** The tree is that of the snapshot taken at `zxid`. */
   afterSnapshot(zxid: bigint, summary: SnapshotSummary, file: string | null): void {
     const { digest, highestZxid, lastZxid } = summary;
-    if (digest !== null && digest.version === DIGEST_VERSION && digest.zxid > 0n && digest.zxid >= zxid) {
+    if (digest !== null && digest.version === DIGEST_VERSION && counterOf(digest.zxid) !== 0n && digest.zxid >= zxid) {
       this.#verdict = "unreached";
       this.#mixedUpTo = digest.zxid - 1n;
       this.#awaited = digest;

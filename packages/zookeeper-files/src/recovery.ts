@@ -267,7 +267,8 @@ function snapshotNotes(snapshot: CheckedSnapshot): Problem[] {
   if (dangling === 0) return [];
   const message =
     `${dangling} nodes have an ACL that the snapshot does not hold, which happens under load. Replaying the logs ` +
-    "repairs that in 3.8.5, 3.9.4 and later; older servers may fail when such an ACL is used (ZOOKEEPER-4846)";
+    "repairs that in 3.8.5, 3.9.4 and later, unless it is needed before, which is a problem of its own " +
+    "(DANGLING_ACL_USED); older servers may fail when such an ACL is used (ZOOKEEPER-4846)";
   return [{ severity: "info", code: "SNAPSHOT_DANGLING_ACLS", file: snapshot.file, offset: null, message }];
 }
 

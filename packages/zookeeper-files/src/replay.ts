@@ -1,8 +1,10 @@
 import { type ApplyRules, TxnApplier } from "./apply-txn.ts";
+import { DanglingAcls } from "./dangling-acls.ts";
 import { DigestProof, type DigestResult } from "./digest-proof.ts";
 import type { LogRecord } from "./log-checker.ts";
 import type { Problem } from "./problem.ts";
 import { asBuffer } from "./record-cutter.ts";
+import type { ServerRelease } from "./server-release.ts";
 import type { SnapshotHooks } from "./snapshot-parser.ts";
 import type { SnapshotSummary } from "./snapshot-summary.ts";
 import { ZnodeTable } from "./znode-table.ts";
@@ -40,7 +42,12 @@ export interface ReplayResult extends DigestResult {
   readonly digest: bigint;
   /** Txns that were applied. Those that the snapshot had already seen in full are not. */
   readonly txns: number;
-  /** `DIGEST_MISMATCH`, `DIGEST_UNPROVEN`, `REPLAY_GAP`, `REPLAY_OUT_OF_ORDER`, `SNAPSHOT_NOT_COVERED`. */
+  /** Those that end with an exception while they replay this, however good the files are: see `DANGLING_ACL_USED`. */
+  readonly refusedBy: readonly ServerRelease[];
+  /**
+   * `DANGLING_ACL_USED`, `DIGEST_MISMATCH`, `DIGEST_UNPROVEN`, `REPLAY_GAP`, `REPLAY_OUT_OF_ORDER`,
+   * `SNAPSHOT_NOT_COVERED`.
+   */
   readonly problems: readonly Problem[];
 }
 
@@ -127,7 +134,8 @@ class TreeReplay implements Replay {
   }
 
   snapshotEnd(zxid: bigint, summary: SnapshotSummary, file: string | null = null): void {
-    this.#table.endOfSnapshot();
+    const aclIds = this.#table.endOfSnapshot();
+    if (aclIds !== null) this.#applier.danglingAcls = new DanglingAcls(this.#table, aclIds);
     this.#start = zxid;
     this.#zxid = zxid;
     this.#snapshotFile = file;
@@ -151,8 +159,13 @@ class TreeReplay implements Replay {
     const problems = [...this.#problems];
     if (this.#trace > this.#zxid) problems.push(notCovered(this.#snapshotFile, this.#trace, this.#zxid));
     const proof = this.#proof.conclude(problems);
+    const { danglingAcls } = this.#applier;
+    danglingAcls?.end();
+    const refusedBy = danglingAcls?.refusedBy ?? [];
+    const refusal = danglingAcls?.problem ?? null;
+    if (refusal !== null) problems.push(refusal);
     const counts = { nodes, ephemerals, containers, ttlNodes, sessions: sessions.size, dataBytes, txns: this.#txns };
-    return { ...proof, ...counts, zxid: this.#zxid, timeMs: this.#timeMs, digest: digest.value, problems };
+    return { ...proof, ...counts, zxid: this.#zxid, timeMs: this.#timeMs, digest: digest.value, refusedBy, problems };
   }
 
   #replay(record: LogRecord): void {
@@ -168,6 +181,7 @@ class TreeReplay implements Replay {
     }
     if (!this.#isBroken && !isNextZxid(this.#zxid, zxid)) this.#reportBreak(record);
     const entry = asBuffer(record.entry);
+    this.#applier.danglingAcls?.beginTxn({ zxid, file: this.#file, offset: record.offset });
     const bodyEnd = this.#applier.apply(entry);
     if (bodyEnd < 0) throw new Error(`the entry at byte ${record.offset} is none that a log's checker passes on`);
     this.#txns += 1;

@@ -1,7 +1,7 @@
 /**
  * Releases of ZooKeeper by what they do with the files of a data directory. Each stands for itself and for those after
- * it that do the same: `3.8` for 3.8.0 to 3.8.4. `3.4` is 3.4.12 to 3.4.14. (3.7 and 3.8 do what 3.6 does; they are
- * listed because they are what people run.)
+ * it that do the same: `3.8` for 3.8.0 to 3.8.3. `3.4` is 3.4.12 to 3.4.14. (3.7 and 3.8 do what 3.6 does; they are
+ * listed because they are what people run.) Those of a distribution may do what later ones do: see `DANGLING_ACL_USED`.
  */
 export const SERVER_RELEASES = [
   "3.4",
@@ -12,8 +12,10 @@ export const SERVER_RELEASES = [
   "3.6",
   "3.7",
   "3.8",
+  "3.8.4",
   "3.8.5",
   "3.9",
+  "3.9.2",
   "3.9.3",
   "3.9.4",
 ] as const;
@@ -30,9 +32,11 @@ const LAST: Readonly<Record<ServerRelease, string>> = {
   "3.5.7": "3.5",
   "3.6": "3.6",
   "3.7": "3.7",
-  "3.8": "3.8.4",
+  "3.8": "3.8.3",
+  "3.8.4": "3.8.4",
   "3.8.5": "3.8",
-  "3.9": "3.9.2",
+  "3.9": "3.9.1",
+  "3.9.2": "3.9.2",
   "3.9.3": "3.9.3",
   "3.9.4": "3.9.4 and later",
 };

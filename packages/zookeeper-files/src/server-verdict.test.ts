@@ -4,7 +4,7 @@ import { ZooKeeperFileError } from "./file-error.ts";
 import { createLogChecker } from "./log-checker.ts";
 import type { CheckedLog, CheckedSnapshot } from "./recovery.ts";
 import { releaseRange, SERVER_RELEASES, type ServerRelease } from "./server-release.ts";
-import { checkSet, type FileSet, type ServerSettings } from "./server-verdict.ts";
+import { checkSet, type FileSet, type ReplayedState, type ServerSettings } from "./server-verdict.ts";
 import type { SnapshotSummary } from "./snapshot-summary.ts";
 import { flipped } from "./testing/chunks.ts";
 import { field, int } from "./testing/jute.ts";
@@ -75,6 +75,12 @@ function outcomes(set: FileSet, settings: ServerSettings = {}): Record<string, s
     else rows.push({ first: release, last: release, text });
   }
   return Object.fromEntries(rows.map(({ first, last, text }) => [releaseRange(first, last), text]));
+}
+
+/** A state whose replay came to a txn that these releases do not survive. */
+function needing(releases: readonly ServerRelease[]): ReplayedState {
+  const problem = { severity: "fatal", code: "DANGLING_ACL_USED", file: "log.1", offset: 16, message: "" } as const;
+  return { containers: 0, ttlNodes: 0, isDeletedAsStray: () => false, danglingAclUsed: { problem, releases } };
 }
 
 const all = (text: string): Record<string, string> => ({ "all releases": text });
@@ -233,6 +239,32 @@ test.each<[string, FileSet, Record<string, string>]>([
     },
   ],
   [
+    "nodes whose ACL is missing where a txn needs it",
+    {
+      snapshots: [snapshot(2n, { danglingAcls: 1 })],
+      logs,
+      replayed: needing(["3.8.4", "3.8.5", "3.9.2", "3.9.3", "3.9.4"]),
+    },
+    {
+      "3.4 to 3.8.3": "loads-with-loss 0x4 SNAPSHOT_DANGLING_ACLS",
+      "3.8.4 to 3.8": "refuses DANGLING_ACL_USED",
+      "3.9 to 3.9.1": "loads-with-loss 0x4 SNAPSHOT_DANGLING_ACLS",
+      "3.9.2 and later": "refuses DANGLING_ACL_USED",
+    },
+  ],
+  [
+    "nodes whose ACL is missing where a txn needs it, to those that do not take it from a creation",
+    { snapshots: [snapshot(2n, { danglingAcls: 1 })], logs, replayed: needing(["3.8.4", "3.9.2", "3.9.3"]) },
+    {
+      "3.4 to 3.8.3": "loads-with-loss 0x4 SNAPSHOT_DANGLING_ACLS",
+      "3.8.4": "refuses DANGLING_ACL_USED",
+      "3.8.5 to 3.8": "loads 0x4",
+      "3.9 to 3.9.1": "loads-with-loss 0x4 SNAPSHOT_DANGLING_ACLS",
+      "3.9.2 to 3.9.3": "refuses DANGLING_ACL_USED",
+      "3.9.4 and later": "loads 0x4",
+    },
+  ],
+  [
     "containers",
     { snapshots: [snapshot(2n, { containers: 1 })], logs },
     {
@@ -265,7 +297,11 @@ describe("settings", () => {
 
   test("extendedTypesEnabled", () => {
     const set = { snapshots: [snapshot(2n, { ttlNodes: 3 })], logs };
-    expect(outcomes(set)).toEqual(all("loads-with-loss 0x4 TTL_NODES_VANISH"));
+    expect(outcomes(set)).toEqual({
+      "3.4": "loads-with-loss 0x4 TTL_NODES_VANISH",
+      "3.5.3": "loads 0x4",
+      "3.5.4 and later": "loads-with-loss 0x4 TTL_NODES_VANISH",
+    });
     expect(outcomes(set, { extendedTypesEnabled: true })).toEqual({
       "3.4": "loads-with-loss 0x4 TTL_NODES_VANISH",
       "3.5.3 and later": "loads 0x4",

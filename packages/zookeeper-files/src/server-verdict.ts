@@ -49,6 +49,8 @@ export interface ReplayedState {
   readonly ttlNodes: number;
   /** Whether there is a node with this path that belongs to another owner or to none, and this owner has no session. */
   readonly isDeletedAsStray: (owner: bigint, path: string) => boolean;
+  /** `DANGLING_ACL_USED`, and the releases that it keeps from starting. */
+  readonly danglingAclUsed?: { readonly problem: Problem; readonly releases: readonly ServerRelease[] } | null;
   /** `DIGEST_MISMATCH`, if the files hold a digest that is not that of the state. */
   readonly mismatch?: Problem | null;
 }
@@ -158,6 +160,7 @@ class Start {
     if (!isEmpty) this.#logs = this.#chooseLogs(start);
     this.#checkLogs();
     const zxid = this.#replay(start);
+    this.#checkAclsInReplay();
     this.#checkWhatIsReached(zxid);
     this.#checkNodes();
     if (this.#isMember && this.#set.epochs !== undefined) this.#checkEpochs(this.#set.epochs, zxid);
@@ -184,6 +187,7 @@ class Start {
         this.#refuse("SNAPSHOT_STOPS_SERVER", snapshot.file, snapshot.error?.offset ?? null, message);
       }
       for (const { owner, path } of strays) {
+        if (owner < 0n && this.#release === "3.5.3") continue;
         if (this.#set.replayed?.isDeletedAsStray(owner, path) === false) continue;
         const message =
           `servers fail to read it, but remember that it says ${path} belongs to a session of its own, which is not ` +
@@ -306,6 +310,13 @@ class Start {
     return zxid;
   }
 
+  /** Known of the snapshot that was replayed, which it is not certain that the server loads. */
+  #checkAclsInReplay(): void {
+    const { problem, releases } = this.#set.replayed?.danglingAclUsed ?? { problem: null, releases: [] };
+    const isReplayed = this.#snapshot !== null && this.#snapshot.file === this.#recoverable?.from;
+    if (problem !== null && isReplayed && releases.includes(this.#release)) throw new Refusal(problem);
+  }
+
   #checkWhatIsReached(zxid: bigint): void {
     const recoverable = this.#recoverable;
     const snapshot = this.#snapshot;
@@ -350,7 +361,8 @@ class Start {
     }
     const { ttlNodes, containers } = this.#set.replayed ?? summary ?? { ttlNodes: 0, containers: 0 };
     const isOf34 = this.#release === "3.4";
-    if (ttlNodes > 0 && (isOf34 || !this.#settings.extendedTypesEnabled)) {
+    // 3.5.3 takes every negative owner for a container or a time to live, whatever its settings.
+    if (ttlNodes > 0 && this.#release !== "3.5.3" && (isOf34 || !this.#settings.extendedTypesEnabled)) {
       const remedy = isOf34 ? "3.4 does not know such nodes" : "set zookeeper.extendedTypesEnabled=true";
       const message = `${ttlNodes} nodes with a time to live, which the server deletes at the end of its start: ${remedy}`;
       this.#lose("TTL_NODES_VANISH", null, null, message);

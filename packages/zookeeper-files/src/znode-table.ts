@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { AclTable, DANGLING } from "./acl-table.ts";
+import { AclTable, DANGLING, type SnapshotAclIds } from "./acl-table.ts";
 import { crc32, crc32OfWords } from "./crc32.ts";
 import { DigestSum } from "./digest-sum.ts";
 import { decodeText } from "./jute-text.ts";
@@ -112,6 +112,8 @@ export class ZnodeTable {
   #ancestorEnds: number[] = [];
   #depth = 0;
   #asciiPath: Buffer = Buffer.alloc(256);
+  /** Nodes of the snapshot whose ACL it does not hold, with the id that they have for it. */
+  #dangling = new Map<number, bigint>();
 
   constructor(keep: KeepOptions) {
     this.#keep = keep;
@@ -146,16 +148,23 @@ export class ZnodeTable {
     const acl = this.acls.ofSnapshot(bytes, statStart - 8);
     this.acls.retain(acl);
     words[base + ACL] = acl;
+    if (acl === DANGLING) this.#dangling.set(slot, bytes.readBigInt64BE(statStart - 8));
     this.#setData(slot, bytes, pathStart, pathEnd, node.dataStart, node.dataEnd);
   }
 
-  /** Only now can nodes be found: to enter them one after the other takes less time than in between. */
-  endOfSnapshot(): void {
+  /**
+   * Only now can nodes be found: to enter them one after the other takes less time than in between. Returns the ids of
+   * the snapshot's ACLs if it has nodes whose ACL it does not hold, else null.
+   */
+  endOfSnapshot(): SnapshotAclIds | null {
     this.#index.reserve(this.nodes);
     for (let slot = ROOT + 1; slot < this.#slots; slot++) this.#enterOfSnapshot(slot);
+    const aclIds = this.#dangling.size === 0 ? null : this.acls.idsOfSnapshot(this.#dangling);
+    this.#dangling = new Map();
     this.acls.endOfSnapshot();
     this.#ancestors = [];
     this.#ancestorEnds = [];
+    return aclIds;
   }
 
   /** What a server begins with that has no snapshot: the root, and these below it. */
@@ -330,6 +339,13 @@ export class ZnodeTable {
   /** The first of the nodes that belong to a session. */
   firstOfOwner(owner: bigint): number {
     return this.#owners.get(Number(owner >> 32n))?.get(Number(BigInt.asIntN(32, owner))) ?? NONE;
+  }
+
+  /** The sessions that nodes belong to, also those that have ended. */
+  *owners(): IterableIterator<bigint> {
+    for (const [high, ofHigh] of this.#owners) {
+      for (const low of ofHigh.keys()) yield (BigInt(high) << 32n) | BigInt(low >>> 0);
+    }
   }
 
   nextOfOwner(slot: number): number {
