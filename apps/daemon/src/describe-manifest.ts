@@ -18,7 +18,7 @@ export function describeManifest(manifest: Manifest, location: string): (readonl
   if (manifest.times !== null) {
     fields.push(["changes", `${formatTime(manifest.times.from)} to ${formatTime(manifest.times.upTo)} UTC`]);
   }
-  fields.push(...described(manifest.contents), ...described(manifest.facts));
+  fields.push(...described(manifest.contents), ...described({ proof: manifest.proof }), ...described(manifest.facts));
   const verified = "every byte, on its way into the archive";
   fields.push(["verified", manifest.verified ? verified : colors.red("no: DAMAGED, kept as what there was")]);
   for (const problem of manifest.problems) fields.push([problem.severity, describeProblem(problem)]);

@@ -142,5 +142,11 @@ describe("verify --deep", () => {
       code: 1,
       stderr: expect.stringMatching(/ERR_REHEARSAL_UNAVAILABLE: .*unpack a release.*install Debian's package/),
     });
+    await backUp();
+    await backUp();
+    expect(await runCli(["verify", "--all", "--deep", "--from", sink], { env })).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/warning: 1 more backup was not verified/),
+    });
   });
 });

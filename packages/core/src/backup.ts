@@ -15,7 +15,7 @@ import {
 } from "./manifest.ts";
 import type { SeriesContext } from "./series.ts";
 import type { Sink } from "./sink.ts";
-import type { Capture, CaptureRequest, Verdict } from "./source.ts";
+import type { Capture, CaptureRequest, Problem, Verdict } from "./source.ts";
 
 /** A source that goes on changing under every capture is told so after this many. */
 const MAX_ATTEMPTS = 12;
@@ -70,6 +70,12 @@ function isDamage(cause: unknown): cause is BackypError {
   return isBackypError(cause) && (cause.code === "ERR_SOURCE_DAMAGED" || cause.details.mayBeKept === true);
 }
 
+/** Why a capture was refused before it was asked to keep what there is. */
+function refusedBefore(earlierFailures: readonly BackypError[]): Problem {
+  const message = earlierFailures.findLast(isDamage)?.message ?? "it was refused without a reason";
+  return { severity: "data-loss", code: "CAPTURE_REFUSED", file: null, offset: null, message };
+}
+
 async function attemptBackup(
   series: SeriesContext,
   id: string,
@@ -83,14 +89,19 @@ async function attemptBackup(
   try {
     return await storeCapture(series, capture, request, { id, startedAt }, signal);
   } finally {
-    await capture.close();
+    try {
+      await capture.close();
+    } catch (error) {
+      // It changes nothing about the backup, which may be stored by now.
+      logger.warn({ err: error }, `the source ${source.name} could not give back all that it held`);
+    }
   }
 }
 
 async function storeCapture(
   series: SeriesContext,
   capture: Capture,
-  { kind, allowDamaged }: CaptureRequest,
+  { kind, allowDamaged, earlierFailures }: CaptureRequest,
   { id, startedAt }: { readonly id: string; readonly startedAt: Date },
   signal: AbortSignal,
 ): Promise<Manifest> {
@@ -116,10 +127,11 @@ async function storeCapture(
     // Before the archive's end: a set that would not restore never becomes an object.
     end: () => {
       const found = capture.verifier.finish();
-      if (allowDamaged !== true && found.problems.some(isSerious)) {
-        throw damageIn("what was captured", found.problems);
-      }
-      verdict = found;
+      const isDamaged = found.problems.some(isSerious);
+      if (isDamaged && allowDamaged !== true) throw damageIn("what was captured", found.problems);
+      // What was refused a moment ago does not pass for good because the reason is not found again.
+      const isUnexplained = !isDamaged && allowDamaged === true;
+      verdict = isUnexplained ? { ...found, problems: [...found.problems, refusedBefore(earlierFailures)] } : found;
     },
   });
   const stored = measured(encode(archiver.pack(verified, { signal }), codecs, signal));
@@ -152,6 +164,7 @@ async function storeCapture(
       entries,
       facts: capture.facts,
       contents: verdict.contents,
+      proof: verdict.proof ?? null,
       problems: verdict.problems,
       verified: !verdict.problems.some(isSerious),
       tool: series.tool,

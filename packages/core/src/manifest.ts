@@ -56,6 +56,8 @@ export interface Manifest {
   readonly facts: JsonObject;
   /** What the files were found to hold; `verify` computes it again and compares. */
   readonly contents: JsonObject;
+  /** How the source knew, when the backup was taken, that the contents are right; null where it did not say. */
+  readonly proof: JsonObject | null;
   /** What was found. All are `info` where `verified` is true. */
   readonly problems: readonly Problem[];
   /**
@@ -98,6 +100,10 @@ const schema: z.ZodType<Manifest> = z
       .describe("The files, in archive order"),
     facts: jsonObject.describe("What the source said of itself when it was captured"),
     contents: jsonObject.describe("What the files were found to hold; verify computes it again and compares"),
+    proof: jsonObject
+      .nullable()
+      .default(null)
+      .describe("How the source knew that the contents are right; null where it did not say"),
     problems: z.array(
       z.object({
         severity: z.enum(["fatal", "data-loss", "info"]),

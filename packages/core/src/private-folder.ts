@@ -1,7 +1,8 @@
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import type { Writable } from "node:stream";
 import { BackypError } from "./errors.ts";
 
 // Blocks on its stdin, whose other end our process alone holds: it closes when our process is gone in any way, kill -9
@@ -20,15 +21,23 @@ export interface PrivateFolder extends AsyncDisposable {
  * @throws BackypError `ERR_TARGET_UNAVAILABLE`
  */
 export async function makePrivateFolder(): Promise<PrivateFolder> {
-  const path = await mkdtemp(join(tmpdir(), "zk-backyp-")).catch((cause: Error) => {
-    throw new BackypError("ERR_TARGET_UNAVAILABLE", `cannot make a temporary folder: ${cause.message}`, { cause });
+  // TMPDIR may be relative, which is another folder to a process that is started elsewhere.
+  const parent = resolve(tmpdir());
+  const path = await mkdtemp(join(parent, "zk-backyp-")).catch((cause: Error) => {
+    throw new BackypError(
+      "ERR_TARGET_UNAVAILABLE",
+      `cannot make a temporary folder in ${parent}: ${cause.message}; name another one in TMPDIR`,
+      { cause, details: { path: parent } },
+    );
   });
   const guard = spawn("/bin/sh", ["-c", GUARD, path], { stdio: ["pipe", "ignore", "ignore"], detached: true });
   // Without a shell there is no guard; then it is on us alone.
   guard.on("error", () => {});
-  guard.stdin.on("error", () => {});
   guard.unref();
-  (guard.stdin as unknown as { unref?: () => void }).unref?.();
+  // Not there where the process has no file descriptor left.
+  const stdin = guard.stdin as (Writable & { unref?(): void }) | undefined;
+  stdin?.on("error", () => {});
+  stdin?.unref?.();
   return {
     path,
     async [Symbol.asyncDispose]() {

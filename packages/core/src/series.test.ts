@@ -290,6 +290,25 @@ describe("a series", () => {
       await expect(series.backup({ signal: AbortSignal.timeout(100) })).rejects.toSatisfy(coded("ERR_ABORTED"));
     });
 
+    it("is not undone by a source that cannot close", async () => {
+      const capture: ScriptedSource["capture"] = async (request, context) => {
+        const opened = await source.capture(request, context);
+        const close = async (): Promise<void> => {
+          await opened?.close();
+          throw new Error("it is stuck");
+        };
+        return opened === null ? null : { ...opened, close };
+      };
+      const warnings: string[] = [];
+      const logger = { debug() {}, info() {}, warn: (_: object, message: string) => warnings.push(message) };
+      series = openSeries({ prefix: "zk", source: { ...source, capture }, sink, logger });
+      const { id } = await backup();
+      expect((await series.verify(id)).manifest.verified).toBe(true);
+      expect(warnings).toEqual([expect.stringMatching(/could not give back/)]);
+      source.files.set("version-2/log.2", Buffer.from("poison"));
+      await expect(series.backup()).rejects.toSatisfy(coded("ERR_SOURCE_DAMAGED"));
+    });
+
     it("reports nothing new as skipped", async () => {
       series = openSeries({ prefix: "zk", source: { ...source, capture: async () => null }, sink });
       events = recorded(series);
@@ -358,6 +377,17 @@ describe("a series", () => {
       expect(await keep()).toMatchObject({ verified: false });
       source.failures.push(new BackypError("ERR_SOURCE_UNAVAILABLE", "it is not there"));
       await expect(series.backup({ allowDamaged: true })).rejects.toSatisfy(coded("ERR_SOURCE_UNAVAILABLE"));
+    });
+
+    it("that is not found again does not pass for none", async () => {
+      source.files.delete("version-2/log.2");
+      source.failures.push(new BackypError("ERR_SOURCE_DAMAGED", "log.2 is no log"));
+      const manifest = await keep();
+      expect(manifest).toMatchObject({
+        verified: false,
+        problems: [{ severity: "data-loss", code: "CAPTURE_REFUSED", message: "log.2 is no log" }],
+      });
+      await expect(series.verify(manifest.id)).rejects.toSatisfy(coded("ERR_BACKUP_DAMAGED"));
     });
 
     it("that leaves nothing to keep is refused all the same", async () => {
@@ -722,6 +752,31 @@ describe("a series", () => {
       const { id } = await backup();
       const target = join(folder, "new", "x".repeat(300));
       await expect(series.restore(id, { main: target })).rejects.toSatisfy(coded("ERR_TARGET_UNAVAILABLE"));
+      expect(await readdir(folder)).toEqual([]);
+    });
+
+    it.each<[string, ScriptedSource["restore"]]>([
+      [
+        "no file",
+        async (steps) => {
+          for await (const _ of steps);
+        },
+      ],
+      [
+        "only the first file",
+        async (steps) => {
+          for await (const { entries } of steps) {
+            for await (const { body } of entries) {
+              for await (const _ of body);
+              break;
+            }
+          }
+        },
+      ],
+    ])("fails where the source reads %s: then not all is checked", async (_, restore) => {
+      const { id } = await backup();
+      series = openSeries({ prefix: "zk", source: { ...source, restore }, sink });
+      await expect(series.restore(id, { main: join(folder, "new") })).rejects.toThrow(/did not read.*to its end/);
       expect(await readdir(folder)).toEqual([]);
     });
 

@@ -33,6 +33,11 @@ export interface Verdict {
    */
   readonly contents: JsonObject;
   /**
+   * How it is known that the contents are right: what was compared with what. The backup records it; `verify` does not
+   * compare it, since a later release may know better how to tell.
+   */
+  readonly proof?: JsonObject;
+  /**
    * Findings. With one that is not `info` the backup is refused (`ERR_SOURCE_DAMAGED`), unless damage is allowed: then
    * it is kept as what it is, with `verified: false`.
    */
@@ -71,8 +76,9 @@ export interface CaptureRequest {
   readonly earlierFailures: readonly BackypError[];
   /**
    * Keep what there is, although it is damaged. Only asked of a source after a capture without it ended with
-   * `ERR_SOURCE_DAMAGED`, or with another error that has `mayBeKept: true` in its details; it is the last of
-   * `earlierFailures`. A source that can keep nothing throws that again.
+   * `ERR_SOURCE_DAMAGED`, or with another error that has `mayBeKept: true` in its details. That is the last of
+   * `earlierFailures` that is not `ERR_SOURCE_CHANGED`. A source that can keep nothing throws it again. What is
+   * wrong is said in a serious problem; else the run itself says what was refused (`CAPTURE_REFUSED`).
    */
   readonly allowDamaged?: boolean;
 }

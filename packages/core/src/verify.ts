@@ -73,14 +73,16 @@ export async function restoreChecked(
   onProgress: (progress: Progress) => void,
 ): Promise<void> {
   const { source, logger } = series;
-  let consumed = false;
+  let isChecked = false;
+  async function* entries(): AsyncGenerator<Entry, void, void> {
+    yield* checkedEntries(series, manifest, signal, onProgress);
+    isChecked = true;
+  }
   async function* steps(): AsyncGenerator<RestoreStep, void, void> {
-    const entries = checkedEntries(series, manifest, signal, onProgress);
-    yield { kind: manifest.kind, range: manifest.range, entries };
-    consumed = true;
+    yield { kind: manifest.kind, range: manifest.range, entries: entries() };
   }
   await source.restore(steps(), folders, { signal, logger });
-  if (!consumed) throw new Error(`the source ${source.name} did not read the backup to its end`);
+  if (!isChecked) throw new Error(`the source ${source.name} did not read the backup to its end`);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { type ErrorCode, isBackypError, type Manifest, openSeries, type Series } from "@zk-backyp/core";
 import { memorySink } from "@zk-backyp/core/testing";
 import { type Fixture, flipBit, unpackFixture } from "@zk-backyp/testbed";
@@ -146,6 +146,59 @@ describe("keeps of a damaged server", () => {
   });
 });
 
+describe("does not call good, because it is not kept,", () => {
+  it.each<[string, string, Buffer]>([
+    ["an empty snapshot that shows that more was applied", "snapshot.400", Buffer.alloc(0)],
+    ["a log of zeros", "log.3eb", Buffer.alloc(70_000)],
+  ])("%s", async (_, name, content) => {
+    await writeFile(join(version2, name), content);
+    const { manifest, paths, damage } = await keep();
+    expect(paths).not.toContain(`damaged/${name}`);
+    expect(damage).toEqual(["data-loss CAPTURE_REFUSED null"]);
+    expect(manifest.problems.at(-1)?.message).toContain(name);
+  });
+});
+
+it("does not forget what the server had applied when it is gone at the second look", async () => {
+  let asked = 0;
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", (word) => {
+      if (word.toString() !== "srvr") socket.end("not in the whitelist");
+      else if (asked++ > 0) socket.destroy();
+      else socket.end("Zookeeper version: 3.8.0-x\nZxid: 0x400\nMode: leader\nNode count: 9\n");
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    const zooCfg = join(folder, "zoo.cfg");
+    const { port } = server.address() as AddressInfo;
+    await writeFile(zooCfg, `dataDir=${fixture.dataDir}\nclientPort=${port}\n`);
+    series = openSeries({ prefix: "zk", source: createZooKeeperSource({ zooCfg }), sink: memorySink() });
+    const manifest = await series.backup({ allowDamaged: true });
+    expect(manifest).toMatchObject({
+      verified: false,
+      problems: [{ code: "CAPTURE_REFUSED", message: expect.stringMatching(/has applied 0x400/) }],
+    });
+  } finally {
+    server.close();
+  }
+});
+
+it("does not count on a good snapshot where no server looks", async () => {
+  const verifier = createZooKeeperSource().verifier();
+  for (const path of ["version-2/log.3a8", "version-2/log.3e5", "damaged/snapshot.3e4"]) {
+    const content = await readFile(join(version2, basename(path)));
+    const body = (async function* () {
+      yield content;
+    })();
+    for await (const _ of verifier.watch({ path, size: content.byteLength, mtime: new Date(), body }).body);
+  }
+  expect(verifier.finish().problems).toEqual([
+    expect.objectContaining({ severity: "data-loss", code: "GOOD_BUT_ASIDE", file: "snapshot.3e4" }),
+  ]);
+});
+
 it("keeps files that end before what their server has applied, and says so", async () => {
   const answers: Record<string, string> = {
     srvr: "Zookeeper version: 3.8.0-x\nZxid: 0x400\nMode: leader\nNode count: 9\n",
@@ -189,6 +242,14 @@ it("takes no good copy beside the files for the files", async () => {
   }
   expect(verifier.finish().problems).toContainEqual(expect.objectContaining({ severity: "fatal", file: "log.3e5" }));
 });
+
+it.each(["version-2/snapshot.3e4.x/y", "version-2/snapshot.3e4.tmp", "version-2/log.0a", "damaged/log.3e5/x", "log.1"])(
+  "takes %s for no file of a backup",
+  (path) => {
+    const entry = { path, size: 0, mtime: new Date(), body: (async function* () {})() };
+    expect(() => createZooKeeperSource().verifier().watch(entry)).toThrow(/no file of a ZooKeeper backup/);
+  },
+);
 
 describe("with damage allowed", () => {
   it("a good server gives the backup that it gives without", async () => {

@@ -63,9 +63,9 @@ export async function captureDamaged(
     const { kept, passedOver, start, logs } = await chooseWhatIsLeft(location, opened, signal);
     const verifier = createVerifier();
     if (kept.length === 0) {
-      throw (
-        earlierFailures.at(-1) ?? new BackypError("ERR_SOURCE_DAMAGED", `${location.dataDir} holds nothing to keep`)
-      );
+      // Behind it there may be captures that had to begin anew because a file changed.
+      const refusal = earlierFailures.findLast(({ code }) => code !== "ERR_SOURCE_CHANGED");
+      throw refusal ?? new BackypError("ERR_SOURCE_DAMAGED", `${location.dataDir} holds nothing to keep`);
     }
     return {
       facts: factsOf(location, status, config, passedOver),

@@ -1,5 +1,5 @@
-import { existsSync, readdirSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { delimiter, join, resolve } from "node:path";
 import { BackypError } from "@zk-backyp/core";
 
 /** A ZooKeeper that can be started on this machine. */
@@ -33,17 +33,19 @@ export function findZooKeeper(environment: NodeJS.ProcessEnv): InstalledZooKeepe
   );
 }
 
+// The server runs in another folder: there a relative path would lead elsewhere.
 function findJava({ JAVA_HOME: home = "", PATH: path = "" }: NodeJS.ProcessEnv): string | undefined {
-  const directories = path.split(delimiter);
+  const directories = path.split(delimiter).filter((directory) => directory !== "");
   if (home !== "") directories.unshift(join(home, "bin"));
-  return directories.map((directory) => join(directory, "java")).find((file) => existsSync(file));
+  const candidates = directories.map((directory) => resolve(directory, "java"));
+  return candidates.find((file) => statSync(file, { throwIfNoEntry: false })?.isFile());
 }
 
 /** 3.4 has the server's jar at the top, 3.5 and later have it among the libraries. */
 function releaseJars(home: string): string[] {
-  return [home, join(home, "lib")].flatMap((directory) => {
+  return [resolve(home), resolve(home, "lib")].flatMap((directory) => {
     if (!existsSync(directory)) return [];
     const names = readdirSync(directory).filter((name) => name.endsWith(".jar"));
-    return names.map((name) => join(directory, name));
+    return names.sort().map((name) => join(directory, name));
   });
 }

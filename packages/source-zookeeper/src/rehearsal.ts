@@ -1,5 +1,5 @@
 import { createReadStream } from "node:fs";
-import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,6 +12,7 @@ import {
   type JsonValue,
   type Manifest,
   type Rehearsal,
+  systemErrorCode,
 } from "@zk-backyp/core";
 import { checkSnapshot, createReplay, formatZxid, type ReplayResult } from "@zk-backyp/zookeeper-files";
 import { askServer } from "./four-letter-word.ts";
@@ -25,12 +26,22 @@ const ANSWER_TIMEOUT_MS = 500;
 const START_TIMEOUT_MS = 60_000;
 /** Others look for free ports at the same time. */
 const MAX_STARTS = 5;
+/** Of what a server has said, the beginning and the end are looked at. */
+const MAX_OUTPUT_BYTES = 256 * 1024;
 /** Some eleven days: no session and no container ends while we look. */
 const NEVER_MS = 1_000_000_000;
 
 /** A server that will not start for reasons that are not the data's. */
-const NOT_THE_DATA =
-  /OutOfMemoryError|UnsupportedClassVersionError|NoClassDefFoundError|ClassNotFoundException|Could not find or load main class|Could not reserve enough space|Could not create the Java Virtual Machine/;
+const NOT_THE_DATA = new RegExp(
+  [
+    "OutOfMemoryError|insufficient memory|Cannot allocate memory|Could not reserve enough space",
+    "UnsupportedClassVersionError|NoClassDefFoundError|ClassNotFoundException|UnsatisfiedLinkError",
+    "Could not find or load main class|Could not create the Java Virtual Machine",
+    "No space left on device|Disk quota exceeded|Read-only file system|Permission denied|Too many open files",
+  ].join("|"),
+);
+/** Ended from outside, or by a crash of Java itself, or never started. A shell makes exit codes from 126 on of that. */
+const NOT_BY_ITSELF = /^SIG|^exit code 1(2[679]|[3-9]\d)$/;
 const DIGEST_MISMATCH = /Digests are not matching|digest mismatch on txn/i;
 const PORT_TAKEN = /Address already in use|BindException/;
 
@@ -43,23 +54,42 @@ export async function prepareRehearsal(): Promise<Rehearsal> {
   const installed = findZooKeeper(process.env);
   return {
     async run({ main }, manifest, { signal }): Promise<JsonObject> {
-      const began = performance.now();
-      const snapshot = join(main, "version-2", `snapshot.${manifest.range.upTo.slice(2)}`);
-      const before = await changeTimeOf(snapshot);
-      const status = await serverStatus(installed, main, manifest, signal);
-      // 3.5 and later write one as soon as they have loaded everything, over one of the same name if need be.
-      const isFresh = !isBefore(status.version, 3, 5) && (await changeTimeOf(snapshot)) !== before;
-      const tree = isFresh ? await readBack(snapshot, status.zxid, signal) : null;
-      requireSame(status, tree, manifest);
-      return {
-        server: status.version,
-        zxid: formatZxid(status.zxid),
-        nodeCount: status.nodeCount,
-        digest: tree === null ? null : String(tree.digest),
-        digestMismatches: status.digestMismatches,
-        seconds: Math.round((performance.now() - began) / 100) / 10,
-      };
+      try {
+        return await rehearse(installed, main, manifest, signal);
+      } catch (cause) {
+        if (isBackypError(cause) || systemErrorCode(cause) === undefined) throw cause;
+        const { message } = cause as Error;
+        throw new BackypError(
+          "ERR_REHEARSAL_UNAVAILABLE",
+          `the ZooKeeper server could not be tried out, so that nothing is known of ${manifest.id}: ${message}`,
+          { cause, details: { id: manifest.id } },
+        );
+      }
     },
+  };
+}
+
+async function rehearse(
+  installed: InstalledZooKeeper,
+  dataDir: string,
+  manifest: Manifest,
+  signal: AbortSignal,
+): Promise<JsonObject> {
+  const began = performance.now();
+  const snapshot = join(dataDir, "version-2", `snapshot.${manifest.range.upTo.slice(2)}`);
+  const before = await changeTimeOf(snapshot);
+  const status = await serverStatus(installed, dataDir, manifest, signal);
+  // 3.5 and later write one as soon as they have loaded everything, over one of the same name if need be.
+  const isFresh = !isBefore(status.version, 3, 5) && (await changeTimeOf(snapshot)) !== before;
+  const tree = isFresh ? await readBack(snapshot, status.zxid, signal) : null;
+  requireSame(status, tree, manifest);
+  return {
+    server: status.version,
+    zxid: formatZxid(status.zxid),
+    nodeCount: status.nodeCount,
+    digest: tree === null ? null : String(tree.digest),
+    digestMismatches: status.digestMismatches,
+    seconds: Math.round((performance.now() - began) / 100) / 10,
   };
 }
 
@@ -77,7 +107,7 @@ async function serverStatus(
     const logFile = join(dataDir, `server-${start}.log`);
     await using server = await startServer(installed, dataDir, manifest, port, logFile);
     const status = await untilServing(server, dataDir, port, performance.now() + timeoutMs, signal);
-    const output = await readFile(logFile, "utf8");
+    const output = await beginningAndEnd(logFile);
     // Where it does not count them, it has at least told of them.
     const told = DIGEST_MISMATCH.test(output) ? 1 : null;
     if (status !== null) return { ...status, digestMismatches: status.digestMismatches ?? told };
@@ -106,7 +136,7 @@ async function startServer(
     "admin.enableServer": "false",
     "autopurge.purgeInterval": 0,
   };
-  const lines = Object.entries(settings).map(([key, value]) => `${key}=${value}\n`);
+  const lines = Object.entries(settings).map(([key, value]) => `${key}=${forProperties(String(value))}\n`);
   await writeFile(join(configuration, "zoo.cfg"), lines.join(""));
   await writeFile(join(configuration, "logback.xml"), LOGBACK);
   await writeFile(join(configuration, "log4j.properties"), LOG4J);
@@ -117,7 +147,7 @@ async function startServer(
     "logback.configurationFile": join(configuration, "logback.xml"),
     "log4j.configuration": `file:${join(configuration, "log4j.properties")}`,
     // How the server that wrote the digests spelled paths in them.
-    "file.encoding": at(manifest.contents, "state", "digestCharset") === "ascii" ? "US-ASCII" : "UTF-8",
+    "file.encoding": manifest.proof?.digestCharset === "ascii" ? "US-ASCII" : "UTF-8",
     // What 3.4 to 3.7 do for their own log4j fails with another one.
     "zookeeper.jmx.log4j.disable": "true",
     "zookeeper.extendedTypesEnabled": "true",
@@ -142,7 +172,24 @@ async function startServer(
     main,
     join(configuration, "zoo.cfg"),
   ];
-  return spawnTethered(java, args, logFile, dataDir);
+  return spawnTethered(java, args, { logFile, cwd: dataDir, env: environment() });
+}
+
+/**
+ * What it takes to find and run Java, and no more: the secrets of our own environment are none of its business, and what
+ * `JAVA_TOOL_OPTIONS` and the like add, such as an agent that listens, is meant for other servers.
+ */
+function environment(): NodeJS.ProcessEnv {
+  const { PATH, HOME, JAVA_HOME, LD_LIBRARY_PATH } = process.env;
+  // Without a locale Java finds no file with other letters than those of ASCII in its path.
+  return { PATH, HOME, JAVA_HOME, LD_LIBRARY_PATH, LC_ALL: "C.UTF-8" };
+}
+
+/** As a value in a Java properties file, which is read as Latin-1. */
+function forProperties(value: string): string {
+  return value.replaceAll("\\", "\\\\").replace(/[^ -~]/g, (unit) => {
+    return `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
 }
 
 /**
@@ -175,7 +222,7 @@ async function untilServing(
       // While it starts it may take a connection and never answer.
       const isUp = /^Mode: /m.test(await askServer(address, "srvr", signal, ANSWER_TIMEOUT_MS));
       // Another server may have won the race for the port.
-      const isOurs = isUp && (await askDirectories(address, signal)).dataDir === join(dataDir, "version-2");
+      const isOurs = isUp && isSamePath((await askDirectories(address, signal)).dataDir, join(dataDir, "version-2"));
       if (isOurs) return await askStatus(address, signal);
     } catch (error) {
       if (!isBackypError(error, "ERR_SOURCE_UNAVAILABLE")) throw error;
@@ -185,6 +232,24 @@ async function untilServing(
     });
   }
   return null;
+}
+
+/** A server that was told to use ASCII says "?" for every other letter. The folder's own name has none. */
+function isSamePath(said: string | undefined, path: string): boolean {
+  const inAscii = (text: string): string => text.replace(/[^ ->@-~]+/g, "?");
+  return said !== undefined && inAscii(said) === inAscii(path);
+}
+
+async function beginningAndEnd(path: string): Promise<string> {
+  await using file = await open(path);
+  const { size } = await file.stat();
+  const read = async (from: number, bytes: number): Promise<string> => {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(bytes), 0, bytes, from);
+    return buffer.toString("utf8", 0, bytesRead);
+  };
+  if (size <= MAX_OUTPUT_BYTES) return await read(0, size);
+  const half = MAX_OUTPUT_BYTES / 2;
+  return `${await read(0, half)}\n${await read(size - half, half)}`;
 }
 
 function notServing(server: TetheredProcess, { id }: Manifest, output: string, timeoutMs: number): BackypError {
@@ -197,7 +262,8 @@ function notServing(server: TetheredProcess, { id }: Manifest, output: string, t
     const message = `the ZooKeeper server did not serve within ${Math.round(timeoutMs / 1000)} s, so that nothing is known of ${id}: ${said}`;
     return new BackypError("ERR_REHEARSAL_UNAVAILABLE", message, { details });
   }
-  if (NOT_THE_DATA.test(output) || PORT_TAKEN.test(output) || said === "") {
+  const isElsewhere = NOT_BY_ITSELF.test(server.end) || NOT_THE_DATA.test(output) || PORT_TAKEN.test(output);
+  if (isElsewhere || said === "") {
     const message = `the ZooKeeper server could not run (${server.end}), so that nothing is known of ${id}: ${said}`;
     return new BackypError("ERR_REHEARSAL_UNAVAILABLE", message, { details });
   }
@@ -224,7 +290,7 @@ function requireSame(status: ServerStatus, tree: ReplayResult | null, manifest: 
   // Older ones keep other counts of changes in their stats when they replay a log.
   if (tree !== null && !isBefore(version, 3, 6)) compare("the tree digest", String(tree.digest), state("digest"));
   // The one that is expected: a digest that the server which wrote the snapshot took too early.
-  const expected = state("snapshotDigest") === "stale" ? 1 : 0;
+  const expected = manifest.proof?.snapshotDigest === "stale" ? 1 : 0;
   if (status.digestMismatches !== null && status.digestMismatches > expected) {
     differences.push(`reported ${status.digestMismatches} digest mismatches`);
   }

@@ -6,8 +6,8 @@ import { CONFIG_FOLDER, DAMAGED_FOLDER, DATA_FOLDER } from "./verifier.ts";
 
 /**
  * Writes snapshots into `main` and logs into `log` (into `main` too where that is not given), each below `version-2`
- * as a server expects it. What may hold more than these goes into `main` too, below `damaged`, where no server looks. What is kept as information (epochs, myid, configuration) belongs to the host it came from
- * and is left in the archive.
+ * as a server expects it. What may hold more than these goes into `main` too, below `damaged`, where no server looks.
+ * What is kept as information (epochs, myid, configuration) belongs to the host it came from and is left in the archive.
  */
 export async function restoreFiles(
   steps: AsyncIterable<RestoreStep>,

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -162,22 +162,34 @@ describe.skipIf(!requirePart(zooKeeperMissing()))("a deep verification", () => {
       const idle = await backUp(series);
       expect(idle).toMatchObject({
         facts: { passedOver: [{ file: "snapshot.3ea", reason: expect.stringMatching(/until its next transaction/) }] },
-        contents: { state: { ttlNodes: 25, snapshotDigest: "matched" } },
+        contents: { state: { ttlNodes: 25 } },
+        proof: { snapshotDigest: "matched" },
       });
       const client = await connectZooKeeper(server.connectString);
       await client.create("/after", Buffer.from("x"));
       await client.close();
-      const { id, contents, problems } = await backUp(series);
-      expect(contents.state).toMatchObject({
-        ttlNodes: 0,
-        snapshotDigest: "stale",
-        txnDigests: { compared: 3, matched: 3 },
-      });
+      const { id, contents, proof, problems } = await backUp(series);
+      expect(contents.state).toMatchObject({ ttlNodes: 0 });
+      expect(proof).toMatchObject({ snapshotDigest: "stale", txnDigests: { compared: 3, matched: 3 } });
       expect(problems).toMatchObject([{ severity: "info", code: "DIGEST_STALE", file: "snapshot.3ea" }]);
       expect((await series.verify(id, { deep: true })).rehearsal).toMatchObject({ digestMismatches: 1 });
     } finally {
       await server.kill();
     }
+  });
+
+  it("finds the folder for temporary files whatever its name is", async () => {
+    temporary = join(folder, "tmp = #ü\\n");
+    await mkdir(temporary);
+    vi.stubEnv("TMPDIR", temporary);
+    vi.stubEnv("LC_ALL", "POSIX");
+    const series = seriesOf(await unpackFixture("zookeeper-3.8.0", folder));
+    const { id, range } = await backUp(series);
+    expect((await series.verify(id, { deep: true })).rehearsal).toMatchObject({
+      zxid: range.upTo,
+      digestMismatches: 0,
+    });
+    await expectNothingLeft();
   });
 
   it("leaves no process, no port and no folder behind when it is aborted", async () => {
@@ -246,15 +258,39 @@ describe.skipIf(!requirePart(zooKeeperMissing()))("a rehearsal", () => {
     await expect(rehearse(damage)).rejects.toSatisfy(coded("ERR_REHEARSAL_FAILED", message));
   });
 
-  it("says nothing about the backup when java cannot run", async () => {
+  async function withJava(script: string): Promise<void> {
     const java = join(folder, "java-home/bin");
     await mkdir(java, { recursive: true });
-    const script = "#!/bin/sh\necho 'Error: Could not create the Java Virtual Machine.' >&2\nexit 1\n";
-    await writeFile(join(java, "java"), script, { mode: 0o755 });
+    await writeFile(join(java, "java"), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
     vi.stubEnv("JAVA_HOME", join(folder, "java-home"));
-    await expect(rehearse(nothing)).rejects.toSatisfy(
-      coded("ERR_REHEARSAL_UNAVAILABLE", /could not run.*Could not create the Java Virtual Machine/),
-    );
+  }
+
+  it.each<[string, string, RegExp]>([
+    ["cannot run", "echo 'Error: Could not create the Java Virtual Machine.' >&2; exit 1", /Could not create the Java/],
+    ["finds no room on the disk", "echo 'java.io.IOException: No space left on device'; exit 10", /No space left/],
+    ["is killed", "echo 'WARN something else'; kill -9 $$", /could not run \(SIGKILL\)/],
+    ["is killed below a shell", "echo 'WARN something else'; exit 137", /could not run \(exit code 137\)/],
+    ["says more than fits into memory", "truncate -s 3G /dev/fd/1; echo OutOfMemoryError; exit 1", /OutOfMemoryError/],
+    ["says nothing", "exit 1", /could not run/],
+  ])("says nothing about the backup when java %s", async (_, script, message) => {
+    await withJava(script);
+    await expect(rehearse(nothing)).rejects.toSatisfy(coded("ERR_REHEARSAL_UNAVAILABLE", message));
+  });
+
+  it("says nothing about the backup when java cannot be started", async () => {
+    await withJava("");
+    await chmod(join(folder, "java-home/bin/java"), 0o644);
+    await expect(rehearse(nothing)).rejects.toSatisfy(coded("ERR_REHEARSAL_UNAVAILABLE", /Permission denied/));
+  });
+
+  it("hands none of its environment on but what java needs", async () => {
+    vi.stubEnv("AWS_SECRET_ACCESS_KEY", "hush");
+    vi.stubEnv("JAVA_TOOL_OPTIONS", "-Dsecret=hush");
+    await withJava("echo 'ERROR here it comes'; env; exit 1");
+    const error = await rehearse(nothing).catch((thrown: unknown) => thrown);
+    expect(error).toSatisfy(coded("ERR_REHEARSAL_FAILED", /here it comes/));
+    expect(JSON.stringify(error)).toContain("PATH=");
+    expect(JSON.stringify(error) + String(error)).not.toContain("hush");
   });
 });
 

@@ -46,7 +46,7 @@ async function keepSnapshots(...kept: readonly string[]): Promise<void> {
 
 describe("a manifest records what the files restore to", () => {
   it("with the digest that ZooKeeper's own digests prove", async () => {
-    const { contents, problems } = await backUp();
+    const { contents, proof, problems } = await backUp();
     expect(contents.state).toEqual({
       nodes: 993,
       sessions: 4,
@@ -55,6 +55,8 @@ describe("a manifest records what the files restore to", () => {
       ttlNodes: 25,
       dataBytes: 148_878,
       digest: "2209323497027",
+    });
+    expect(proof).toEqual({
       snapshotDigest: "matched",
       digestMatchedAt: "0x3e4",
       txnDigests: { compared: 6, matched: 6 },
@@ -64,14 +66,19 @@ describe("a manifest records what the files restore to", () => {
   });
 
   it.each([
-    ["zookeeper-3.4.14", { nodes: 16, snapshotDigest: "absent", digestMatchedAt: null, txnDigests: { compared: 0 } }],
-    ["zookeeper-3.5.10", { nodes: 21, snapshotDigest: "absent", digestMatchedAt: null, ttlNodes: 2 }],
-    ["zookeeper-3.6.4", { nodes: 21, digest: "33409790382", snapshotDigest: "matched", digestMatchedAt: "0x22" }],
-    ["zookeeper-3.8.0", { nodes: 21, digest: "33579441090", txnDigests: { compared: 32, matched: 32 } }],
-  ] as const)("of %s", async (name, state) => {
+    [
+      "zookeeper-3.4.14",
+      { nodes: 16 },
+      { snapshotDigest: "absent", digestMatchedAt: null, txnDigests: { compared: 0 } },
+    ],
+    ["zookeeper-3.5.10", { nodes: 21, ttlNodes: 2 }, { snapshotDigest: "absent", digestMatchedAt: null }],
+    ["zookeeper-3.6.4", { nodes: 21, digest: "33409790382" }, { snapshotDigest: "matched", digestMatchedAt: "0x22" }],
+    ["zookeeper-3.8.0", { nodes: 21, digest: "33579441090" }, { txnDigests: { compared: 32, matched: 32 } }],
+  ] as const)("of %s", async (name, state, sure) => {
     series = seriesOf(await unpackFixture(name, folder));
-    const { id, contents } = await backUp();
+    const { id, contents, proof } = await backUp();
     expect(contents.state).toMatchObject(state);
+    expect(proof).toMatchObject(sure);
     await series.verify(id);
   });
 });

@@ -34,7 +34,12 @@ export async function verify(flags: VerifyFlags, context: CommandContext): Promi
       stopDrawing();
       if (!context.json) context.print(line(result));
       // What keeps one from being read keeps the rest from it too.
-      if (!result.ok && /^ERR_(SINK|REHEARSAL_UNAVAILABLE)/.test(result.error.code)) break;
+      if (!result.ok && /^ERR_(SINK|REHEARSAL_UNAVAILABLE)/.test(result.error.code)) {
+        const left = ids.length - results.length;
+        if (left > 0)
+          context.logger.warn({ left }, `${left} more ${left === 1 ? "backup was" : "backups were"} not verified`);
+        break;
+      }
     }
   } finally {
     stopDrawing();
