@@ -357,8 +357,22 @@ describe("damage", () => {
     const { dataDir } = await unpackFixture("zookeeper-3.8.0-rich", join(folder, "bad-snapshot"));
     await flipBit(join(dataDir, "version-2/snapshot.3e4"), 3000);
     const { code, stdout, stderr } = await runHere(["cat", dataDir, "/app/late3"]);
-    expect({ code, stdout }).toEqual({ code: 3, stdout: "v3" });
-    expect(stderr).toMatch(/^warning: .*snapshot\.3e4: the checksum /);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "v3" });
+    expect(stderr).toMatch(
+      /^warning: \S*snapshot\.3e4: the checksum .*; servers pass it over, and nothing is lost with it\n$/,
+    );
+  });
+
+  it("is what it looks like where only one of the two directories is named", async () => {
+    const { dataDir, dataLogDir } = await unpackFixture("zookeeper-3.8.0", join(folder, "one-of-two"));
+    const { code, stdout, stderr } = await runHere(["ls", dataDir]);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "zookeeper\n" });
+    expect(stderr).toMatch(
+      /^warning: there is no log in .*, so this is the state of the snapshot: .*dataDir,dataLogDir/,
+    );
+    await fails(3, /^error NOT_RECOVERABLE: .*\(dataDir\), name that too$/m, "ls", dataLogDir);
+    expect(await lines("ls", `${dataDir},${dataLogDir}`)).toEqual(["app", "zookeeper"]);
+    expect(await lines("ls", join(dataDir, "version-2/snapshot.0"))).toEqual(["zookeeper"]);
   });
 
   it("in a log: the state ends before it", async () => {
@@ -396,7 +410,8 @@ describe("damage", () => {
     const { dataDir } = await unpackFixture("zookeeper-3.8.0-rich", join(folder, "kept"));
     const kept = join(folder, "kept-backups");
     await flipBit(join(dataDir, "version-2/log.3e5"), 200);
-    expect((await runHere(["backup", "--data-dir", dataDir, "--to", kept, "--allow-damaged"])).code).toBe(0);
+    const taken = await runHere(["backup", "--data-dir", dataDir, "--to", kept, "--allow-damaged"]);
+    expect(taken).toMatchObject({ code: 3, stdout: expect.stringContaining("DAMAGED") });
     for (const args of [
       ["ls", "latest", "/app"],
       ["log", "latest", "--op", "create"],
@@ -450,13 +465,13 @@ describe("names and data that somebody made up", () => {
   const NAMES = ["/\u001b[31mred", "/two\nlines", "/..", "/@data", "/\u202eright", `/${"x".repeat(300)}`];
   let made: string;
   beforeAll(async () => {
-    made = join(folder, "made/version-2");
-    await mkdir(made, { recursive: true });
+    await mkdir(join(folder, "made"));
+    made = join(folder, "made/snapshot.1");
     const nodes: NodeContent[] = ["", ...NAMES].map((path) => {
       return { path, data: Buffer.from("\u001b[2J"), aclId: 7n, stat: STAT };
     });
     const acls = new Map([[7n, [{ permissions: 31, scheme: "digest", id: "a\u001b]0;\u0007" }]]]);
-    await pipeline(writeSnapshot({ sessions: new Map(), acls, nodes }), createWriteStream(join(made, "snapshot.1")));
+    await pipeline(writeSnapshot({ sessions: new Map(), acls, nodes }), createWriteStream(made));
   });
 
   it("do nothing to a terminal", async () => {

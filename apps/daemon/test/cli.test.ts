@@ -100,7 +100,7 @@ describe("the commands, from a directory to a directory", () => {
     }
     const { stdout } = await runCli(["inspect", fixture.dataDir]);
     expect(stdout).toMatch(/recoverable up to 0x3ea.*: 993 znodes .* proven by the digest of the snapshot/);
-    expect(stdout).toMatch(/\n3\.5\.3 and later +loads with loss +0x3ea +TTL_NODES_VANISH\n/);
+    expect(stdout).toMatch(/\n3\.5\.4 and later +loads with loss +0x3ea +TTL_NODES_VANISH\n/);
   });
 
   it("put logs into their own directory", async () => {

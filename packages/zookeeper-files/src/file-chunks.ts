@@ -14,7 +14,7 @@ export async function* readChunks(path: string, signal: AbortSignal | undefined)
   });
   try {
     const { size } = await handle.stat();
-    const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, size + 1));
+    const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, Math.max(size + 1, 64 * 1024)));
     while (true) {
       signal?.throwIfAborted();
       const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength).catch((error: unknown) => {

@@ -123,7 +123,32 @@ describe("what is wrong", () => {
     const loaded = await loadTree([folder]);
     expect(names(loaded)).toEqual(["snapshot.3a7", "log.3a8", "log.3e5"]);
     expect(loaded.zxid).toBe(0x3ean);
-    expect(loaded.result.problems).toMatchObject([{ code: "SNAPSHOT_TRUNCATED" }]);
+    const message = expect.stringMatching(/; servers pass it over, and nothing is lost with it$/);
+    expect(loaded.result.problems).toMatchObject([{ severity: "info", code: "SNAPSHOT_TRUNCATED", message }]);
+  });
+
+  it("with the newest snapshot is a loss where the others do not reach it", async () => {
+    const folder = join(scratch, "lost");
+    cpSync(real.path("zookeeper-3.8.0-rich", "version-2"), folder, { recursive: true });
+    truncateSync(join(folder, "snapshot.3e4"), 1_000);
+    for (const name of ["log.3a8", "log.3e5"]) rmSync(join(folder, name));
+    const loaded = await loadTree([folder]);
+    expect(loaded.zxid).toBe(0x3a7n);
+    const message = expect.stringMatching(/; servers pass it over, but the other files reach only 0x3a7$/);
+    expect(loaded.result.problems).toMatchObject([{ severity: "data-loss", code: "SNAPSHOT_TRUNCATED", message }]);
+  });
+
+  it("with several snapshots is told of each, once", async () => {
+    const folder = join(scratch, "two");
+    cpSync(real.path("zookeeper-3.8.0-rich", "version-2"), folder, { recursive: true });
+    for (const name of ["snapshot.3e4", "snapshot.3a7"]) truncateSync(join(folder, name), 1_000);
+    const loaded = await loadTree([folder]);
+    expect(names(loaded)[0]).toBe("snapshot.346");
+    const files = loaded.result.problems.map(({ severity, file }) => [severity, basename(file ?? "")]);
+    expect(files.toSorted()).toEqual([
+      ["info", "snapshot.3a7"],
+      ["info", "snapshot.3e4"],
+    ]);
   });
 
   it("with all of them is refused", async () => {

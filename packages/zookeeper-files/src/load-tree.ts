@@ -56,15 +56,20 @@ export async function loadTree(paths: readonly string[], options: LoadTreeOption
   const wanted = atTimeMs === undefined ? formatZxid(atZxid ?? 0n) : new Date(atTimeMs).toISOString();
   if (atTimeMs !== undefined && at === null) throw await notCovered(wanted, files, logs, signal);
 
-  const problems: Problem[] = [];
+  let problems: readonly Problem[] = [];
+  const passedOver: CheckedSnapshot[] = [];
   for (const file of files.snapshots.toReversed()) {
     if (at !== null && file.zxid > at) continue;
     const replay = createReplay(options);
     const checked = await readSnapshot(file, replay, signal);
-    const plan = planRecovery([checked], logs, { partial: true });
-    problems.push(...plan.problems);
+    // Together with the newer ones: what is lost with those depends on what takes their place.
+    const plan = planRecovery([checked, ...passedOver], logs, { partial: true });
+    problems = plan.problems;
     const { recoverable } = plan;
-    if (recoverable === null || checked.summary === null) continue;
+    if (recoverable === null || checked.summary === null) {
+      passedOver.push(checked);
+      continue;
+    }
     if (at !== null && at > recoverable.zxid) break;
     if (at !== null && wholeFrom(file.zxid, checked.summary) > at) continue;
     replay.snapshotEnd(file.zxid, checked.summary, checked.file);
@@ -73,7 +78,7 @@ export async function loadTree(paths: readonly string[], options: LoadTreeOption
   }
   if (files.snapshots.length === 0) {
     const plan = planRecovery([], logs);
-    problems.push(...plan.problems);
+    problems = plan.problems;
     const { recoverable } = plan;
     if (recoverable !== null && (at === null || at <= recoverable.zxid)) {
       const replay = createReplay(options);
@@ -83,7 +88,7 @@ export async function loadTree(paths: readonly string[], options: LoadTreeOption
     }
   }
   if (at !== null) throw await notCovered(wanted, files, logs, signal);
-  throw notRecoverable(problems);
+  throw notRecoverable(problems, files);
 }
 
 /** Also finds the last txn before the first one that is dated after `timeMs`; null if there is none, or no later one. */
@@ -216,9 +221,10 @@ function timeRange(times: readonly number[]): string {
   return `, with txns from ${new Date(first).toISOString()} to ${new Date(last).toISOString()}`;
 }
 
-function notRecoverable(problems: readonly Problem[]): ZooKeeperFileError {
+function notRecoverable(problems: readonly Problem[], { snapshots }: DataFiles): ZooKeeperFileError {
   const causes = problems.filter(({ severity }) => severity !== "info");
   const reasons = causes.map(({ file, message }) => (file === null ? message : `${basename(file)}: ${message}`));
-  const message = `the files hold no state that is known to be whole. ${reasons.join(". ")}`;
+  const hint = snapshots.length === 0 ? ". If there are snapshots in another directory (dataDir), name that too" : "";
+  const message = `the files hold no state that is known to be whole. ${reasons.join(". ")}${hint}`;
   return new ZooKeeperFileError("NOT_RECOVERABLE", null, message);
 }

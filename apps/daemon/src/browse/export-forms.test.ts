@@ -28,3 +28,9 @@ it("two znodes never share a folder", () => {
   const names = ["@data", "%40data", "%2540data", ".", "%2E", "..", "a b", "a%20b"];
   expect(new Set(names.map(safeName)).size).toBe(names.length);
 });
+
+it("names that only differ in halves of characters stay apart", () => {
+  const names = ["\ud800", "\ud801", "a\udc00", "\ufffd"].map(safeName);
+  expect(new Set(names).size).toBe(4);
+  expect(names[0]).toMatch(/^@sha256-[0-9a-f]{64}$/);
+});

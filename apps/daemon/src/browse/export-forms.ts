@@ -61,9 +61,15 @@ function folderOf(path: string): string {
  * `%` and two hexadecimal digits for each byte. `@` is never in one, so that no child is taken for a file of ours.
  */
 export function safeName(name: string): string {
+  // Halves of characters have no bytes of their own: as UTF-8 all of them would become the same name.
+  if (/\p{Cs}/u.test(name)) return hashed(Buffer.from(name, "utf16le"));
   const escaped = (text: string): string =>
     Buffer.from(text).reduce((all, byte) => `${all}%${byte.toString(16).padStart(2, "0").toUpperCase()}`, "");
   const safe = name.replace(/[^\p{L}\p{N}\-_.+=,~]/gu, escaped).replace(/^\.+$|\.$/, escaped);
   if (Buffer.byteLength(safe) <= MAX_NAME_BYTES) return safe;
+  return hashed(Buffer.from(name));
+}
+
+function hashed(name: Buffer): string {
   return `@sha256-${createHash("sha256").update(name).digest("hex")}`;
 }

@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { BackypError, type Bytes, type Series } from "@zk-backyp/core";
 import {
   checkSnapshot,
@@ -5,6 +6,7 @@ import {
   createLogChecker,
   createReplay,
   type FileName,
+  findDataFiles,
   formatZxid,
   isNextZxid,
   type LogRecord,
@@ -49,7 +51,7 @@ export async function loadState(
 ): Promise<LoadedState> {
   const state =
     place.kind === "files"
-      ? await loadFiles(place.paths, place.at, wanted, context.signal)
+      ? await loadFiles(place.paths, place.at, wanted, context)
       : await withSeries(place, flags, context, (series) =>
           loadBackup(series, place.id, place.at, wanted, context.signal),
         );
@@ -61,10 +63,20 @@ async function loadFiles(
   paths: readonly string[],
   at: Point | null,
   wanted: Wanted,
-  signal: AbortSignal,
+  { signal, logger }: CommandContext,
 ): Promise<LoadedState> {
   const point = at === null ? {} : "zxid" in at ? { atZxid: at.zxid } : { atTimeMs: at.timeMs };
-  const { tree, zxid, timeMs, result } = await loadTree(paths, { ...wanted, ...point, signal });
+  const { tree, zxid, timeMs, from, result } = await loadTree(paths, { ...wanted, ...point, signal });
+  // A damaged snapshot that another one makes up for is no damage to what is shown, and worth a word all the same.
+  for (const { severity, code, file, message } of result.problems) {
+    if (severity !== "info" || !code.startsWith("SNAPSHOT_") || file === from?.path) continue;
+    logger.warn({}, `${file}: ${message}`);
+  }
+  const isDirectory = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  if (paths.some(isDirectory) && (await findDataFiles(paths)).logs.length === 0) {
+    const message = `there is no log in ${paths.join(", ")}, so this is the state of the snapshot`;
+    logger.warn({}, `${message}: if the server has a dataLogDir, name that too (dataDir,dataLogDir)`);
+  }
   return { tree, zxid, timeMs, damage: damageIn(result.problems) };
 }
 

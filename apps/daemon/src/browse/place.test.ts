@@ -34,6 +34,19 @@ describe("where to look", () => {
     expect(parsePlace(`${join(folder, "a,b")}@0x7`)).toMatchObject({ paths: [join(folder, "a,b")], at: { zxid: 7n } });
   });
 
+  it.each(["latest@2026-13-01", `${ID}@yesterday`, `${folder}@-5`, `${folder},${folder}@0xg`, `${folder}@`])(
+    "is not taken for another place if the moment behind it is none: %s",
+    (text) => {
+      expect(() => parsePlace(text)).toThrow(/^the moment ".*": write a zxid as 0x3e4, and a time as /);
+    },
+  );
+
+  it("may have @ in several names", () => {
+    const [data, log] = [join(folder, "data@prod"), join(folder, "log@prod")];
+    for (const path of [data, log, join(folder, "log")]) mkdirSync(path);
+    expect(parsePlace(`${data},${log}`)).toMatchObject({ kind: "files", paths: [data, log], at: null });
+  });
+
   it("is not empty", () => {
     expect(() => parsePlace("")).toThrow(/where to look is empty/);
   });

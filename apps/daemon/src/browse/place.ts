@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { BackypError, prefixOfBackupId } from "@zk-backyp/core";
-import { type Point, parsePoint } from "./point.ts";
+import { type Point, parsePoint, requirePoint } from "./point.ts";
 
 /** Where to look, as the commands that look inside take it. */
 export type Place = (
@@ -21,6 +21,8 @@ export const PLACE_HELP =
 /**
  * Reads `latest`, an id, a path, or several paths of one server with commas between them; each may end in `@` and a
  * zxid or a time. What exists under the whole name is that path, whatever is in its name.
+ *
+ * @throws BackypError `ERR_CONFIG_INVALID`, also for what is no moment behind a place and `@`
  */
 export function parsePlace(text: string): Place {
   if (text === "") throw new BackypError("ERR_CONFIG_INVALID", `where to look is empty: give ${PLACE_HELP}`);
@@ -28,13 +30,25 @@ export function parsePlace(text: string): Place {
   const sign = text.lastIndexOf("@");
   const at = sign <= 0 ? null : parsePoint(text.slice(sign + 1));
   const where = at === null ? text : text.slice(0, sign);
-  if (where === "latest" || prefixOfBackupId(where) !== null) return { kind: "backup", id: where, text, at };
-  return {
-    kind: "files",
-    paths: existsSync(where) ? [where] : where.split(",").filter((path) => path !== ""),
-    text,
-    at,
-  };
+  if (isBackup(where)) return { kind: "backup", id: where, text, at };
+  const paths = pathsIn(where);
+  const before = text.slice(0, Math.max(0, sign));
+  if (at === null && !areThere(paths) && (isBackup(before) || areThere(pathsIn(before)))) {
+    requirePoint(text.slice(sign + 1), "the moment");
+  }
+  return { kind: "files", paths, text, at };
+}
+
+function isBackup(text: string): boolean {
+  return text === "latest" || prefixOfBackupId(text) !== null;
+}
+
+function pathsIn(text: string): string[] {
+  return existsSync(text) ? [text] : text.split(",").filter((path) => path !== "");
+}
+
+function areThere(paths: readonly string[]): boolean {
+  return paths.length > 0 && paths.every((path) => existsSync(path));
 }
 
 /**

@@ -64,3 +64,24 @@ it("the largest subtrees come first, and not the one that holds them all", async
   expect(lines(largestSubtrees(tree, "/", "znodes", 1, 2))).toEqual(["1 /b 5 5", "1 /a 4 111"]);
   expect(lines(largestSubtrees(tree, "/c", "data", 9, 3))).toEqual([]);
 });
+
+it("the largest are found among very many, and of equal ones the first", () => {
+  const walk = function* () {
+    yield { path: "/", name: "", dataLength: 0 };
+    for (let index = 0; index < 25_000; index++) {
+      yield { path: `/${index}`, name: `${index}`, dataLength: (index * 7_919) % 5_000 };
+    }
+  };
+  const found = largestSubtrees({ walk } as unknown as ZnodeTree, "/", "data", 1, 7);
+  const expected = [...walk()].slice(1).sort((a, b) => b.dataLength - a.dataLength);
+  expect(found.map(({ path }) => path)).toEqual(expected.slice(0, 7).map(({ path }) => path));
+});
+
+it("a tree may be deeper than the stack", () => {
+  const walk = function* () {
+    for (let depth = 0; depth <= 9_000; depth++) yield { path: "/a".repeat(depth) || "/", name: "a", dataLength: 1 };
+  };
+  const found = subtreesOf({ walk } as unknown as ZnodeTree, "/", "data", 1e6, 1);
+  expect(found).toHaveLength(9_001);
+  expect(found.at(-1)).toMatchObject({ depth: 9_000, znodes: 1, dataBytes: 1 });
+});

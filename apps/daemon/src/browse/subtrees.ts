@@ -54,21 +54,35 @@ export function subtreesOf(
     if (parent === undefined) return;
     parent.children.push(branch);
     if (parent.children.length <= maxChildren) return;
-    const smallest = parent.children.reduce((least, child) => (isLarger(child, least, by) ? least : child));
+    const smallest = parent.children.reduce((least, child) => (compare(child, least, by) > 0 ? least : child));
     parent.children.splice(parent.children.indexOf(smallest), 1);
     parent.folded ??= { subtrees: 0, znodes: 0, dataBytes: 0 };
     parent.folded.subtrees += 1;
     parent.folded.znodes += smallest.znodes;
     parent.folded.dataBytes += smallest.dataBytes;
   });
-  return root === undefined ? [] : [...flattened(root)];
+  return root === undefined ? [] : flattened(root);
 }
 
-function* flattened({ children, folded, ...subtree }: Branch): Generator<Subtree | FoldedSubtrees, void, void> {
-  yield subtree;
-  for (const child of children) yield* flattened(child);
-  if (folded !== null) yield { depth: subtree.depth + 1, ...folded };
+/** Without recursion: a tree may be deeper than the stack is. */
+function flattened(root: Branch): (Subtree | FoldedSubtrees)[] {
+  const flat: (Subtree | FoldedSubtrees)[] = [];
+  const waiting: (Branch | FoldedSubtrees)[] = [root];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    if (!("children" in next)) {
+      flat.push(next);
+      continue;
+    }
+    const { children, folded, ...subtree } = next;
+    flat.push(subtree);
+    if (folded !== null) waiting.push({ depth: subtree.depth + 1, ...folded });
+    for (const child of children.toReversed()) waiting.push(child);
+  }
+  return flat;
 }
+
+/** How many subtrees are collected before those that are too small are left out: not one by one, which takes long. */
+const SORTED_AT_ONCE = 10_000;
 
 /** The largest subtrees below a znode, the largest first; of those down to `maxDepth` below it. */
 export function largestSubtrees(
@@ -79,19 +93,20 @@ export function largestSubtrees(
   count: number,
 ): Subtree[] {
   const largest: Subtree[] = [];
+  const keepLargest = (): Subtree[] => largest.sort((a, b) => compare(b, a, by)).splice(count);
   closeEach(tree, path, maxDepth, ({ children, folded, ...subtree }) => {
     if (subtree.depth === 0) return;
-    const smaller = largest.findIndex((kept) => isLarger(subtree, kept, by));
-    if (smaller === -1 && largest.length === count) return;
-    largest.splice(smaller === -1 ? largest.length : smaller, 0, subtree);
-    if (largest.length > count) largest.pop();
+    largest.push(subtree);
+    if (largest.length >= count + SORTED_AT_ONCE) keepLargest();
   });
+  keepLargest();
   return largest;
 }
 
-function isLarger(a: Sum, b: Sum, by: Measure): boolean {
+/** Below 0 if `a` is the smaller one. */
+function compare(a: Sum, b: Sum, by: Measure): number {
   const [bytes, znodes] = [a.dataBytes - b.dataBytes, a.znodes - b.znodes];
-  return by === "data" ? (bytes || znodes) > 0 : (znodes || bytes) > 0;
+  return by === "data" ? bytes || znodes : znodes || bytes;
 }
 
 /** Walks a tree and hands over each subtree down to `maxDepth` when its totals are known: children before parents. */

@@ -1,14 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { link, open, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { BackypError, type Bytes, syncFolders, systemErrorCode } from "@zk-backyp/core";
+import { abortError, BackypError, type Bytes, syncFolders, systemErrorCode } from "@zk-backyp/core";
 
 /**
  * Writes a new file: under its name there is all of it, on disk, or nothing.
  *
- * @throws BackypError `ERR_TARGET_NOT_EMPTY` when something has that name; `ERR_TARGET_UNAVAILABLE`
+ * @throws BackypError `ERR_TARGET_NOT_EMPTY` when something has that name; `ERR_TARGET_UNAVAILABLE`; `ERR_ABORTED`
  */
-export async function writeNewFile(path: string, body: Bytes): Promise<void> {
+export async function writeNewFile(path: string, body: Bytes, signal: AbortSignal): Promise<void> {
   const folder = dirname(path);
   const hidden = join(folder, `.${basename(path)}.${randomUUID()}.partial`);
   const handle = await open(hidden, "wx", 0o640).catch((cause: unknown) => {
@@ -17,6 +17,7 @@ export async function writeNewFile(path: string, body: Bytes): Promise<void> {
   try {
     try {
       for await (const chunk of body) {
+        if (signal.aborted) throw abortError(signal);
         await handle.writeFile(chunk).catch((cause: unknown) => {
           throw unavailable(path, cause);
         });

@@ -43,7 +43,7 @@ export async function exportZnodes(flags: ExportFlags, context: CommandContext):
     for await (const chunk of body) await context.write(chunk);
     return state.exitCode;
   }
-  await writeNewFile(output, body);
+  await writeNewFile(output, body, context.signal);
   if (context.json) printJson(context, { ...fields, format, output, ...total });
   else {
     const what = `${total.znodes} znodes, ${formatBytes(total.dataBytes)} of data`;
