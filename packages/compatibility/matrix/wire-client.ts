@@ -1,4 +1,5 @@
 import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
 /** Who may do what with a znode, as ZooKeeper's protocol has it: permission bits are READ 1 to ADMIN 16. */
 export interface AclEntry {
@@ -86,8 +87,23 @@ interface Reply {
   readonly body: Reader;
 }
 
-/** Opens a session. */
+/** A member of an ensemble closes connections while it looks for a leader. */
+const CONNECT_TIMEOUT_MS = 30_000;
+
+/** Opens a session; tries again as long as the server takes none. */
 export async function connectWire(port: number, sessionTimeoutMs = 20_000): Promise<WireClient> {
+  const deadline = performance.now() + CONNECT_TIMEOUT_MS;
+  while (true) {
+    try {
+      return await openSession(port, sessionTimeoutMs);
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      await sleep(100);
+    }
+  }
+}
+
+async function openSession(port: number, sessionTimeoutMs: number): Promise<WireClient> {
   const socket = connect(port, "127.0.0.1");
   socket.setNoDelay(true);
   const packets = readPackets(socket);
