@@ -158,7 +158,14 @@ export async function purge(
 }
 
 // C1 only and one garbage collector thread: a server serves after half a second, and three fit on two cores.
-const JVM_OPTIONS = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true"];
+const JVM_OPTIONS = [
+  "-Xmx256m",
+  "-XX:+UseSerialGC",
+  "-XX:TieredStopAtLevel=1",
+  "-Djava.net.preferIPv4Stack=true",
+  // Digests depend on it, and without a locale older Javas know ASCII only.
+  "-Dfile.encoding=UTF-8",
+];
 
 interface Server extends ZooKeeperServer {
   launch(): void;
