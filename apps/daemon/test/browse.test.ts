@@ -57,6 +57,12 @@ const places = [
   ["a backup", () => ["latest", "--from", sink]],
 ] as const;
 
+/** Of no date. */
+const STAT = {
+  ...{ czxid: 1n, mzxid: 1n, pzxid: 1n, ctimeMs: 9e15, mtimeMs: -5, version: 0, cversion: 0, aversion: 0 },
+  ephemeralOwner: 0n,
+};
+
 describe.each(places)("in %s", (_, place) => {
   const [at, ...from] = [() => place()[0] as string, () => place().slice(1) as string[]];
   const flags = (): string[] => from.flatMap((more) => more());
@@ -172,6 +178,16 @@ describe.each(places)("in %s", (_, place) => {
     },
   );
 
+  it("a time as it is shown holds all of its second", async () => {
+    for (const time of ["2026-11-22T10:46:24", "2026-11-22T10:46", "2026-11-22"]) {
+      expect(await json("ls", at(), "/", "--at-time", time, ...flags())).toMatchObject({ zxid: "0x3ea" });
+    }
+    expect(await json("ls", `${at()}@2026-11-22T10:46:23`, ...flags())).toMatchObject({ zxid: "0x3e8" });
+    const second = ["--since", "2026-11-22T10:46:24", "--until", "2026-11-22T10:46:24"];
+    const { txns }: { txns: { zxid: string }[] } = await json("log", at(), ...second, ...flags());
+    expect(txns.map(({ zxid }) => zxid)).toEqual(["0x3e9", "0x3ea"]);
+  });
+
   it("log finds who deleted a znode, in a multi too", async () => {
     const found = await lines("log", at(), "--since", "0x3a8", "--path", "/app/late*", ...flags());
     expect(found).toEqual([
@@ -271,6 +287,17 @@ describe("diff", () => {
     });
     const parent = [`${rich.dataDir}@0x3e4`, rich.dataDir];
     expect(await lines("diff", ...parent, "--stat")).toContain("M  /app  children");
+  });
+
+  it("tells no data from data of no length", async () => {
+    const place = async (name: string, data: Buffer | null): Promise<string> => {
+      const path = join(folder, `snapshot.${name}`);
+      const nodes = ["", "/a"].map((znode) => ({ path: znode, data, aclId: 7n, stat: STAT }));
+      await pipeline(writeSnapshot({ sessions: new Map(), acls: new Map(), nodes }), createWriteStream(path));
+      return path;
+    };
+    const [none, empty] = [await place("5", null), await place("6", Buffer.alloc(0))];
+    expect(await lines("diff", none, empty)).toContain("M  /a  data none → 0 B");
   });
 
   it("has an exit code of its own for a difference, if asked", async () => {
@@ -458,10 +485,6 @@ describe("a znode that is not there", () => {
 });
 
 describe("names and data that somebody made up", () => {
-  const STAT = {
-    ...{ czxid: 1n, mzxid: 1n, pzxid: 1n, ctimeMs: 9e15, mtimeMs: -5, version: 0, cversion: 0, aversion: 0 },
-    ephemeralOwner: 0n,
-  };
   const NAMES = ["/\u001b[31mred", "/two\nlines", "/..", "/@data", "/\u202eright", `/${"x".repeat(300)}`];
   let made: string;
   beforeAll(async () => {

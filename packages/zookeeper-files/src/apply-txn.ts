@@ -1,7 +1,10 @@
 import type { DanglingAcls } from "./dangling-acls.ts";
+import type { LogFeatures } from "./log-summary.ts";
+import type { SnapshotSummary } from "./snapshot-summary.ts";
 import { endOfBody, skipAcl, TXN_HEADER_BYTES, TXN_TYPE } from "./txn-layout.ts";
 import { ttlOwner } from "./znode-stat.ts";
 import { NONE, ROOT, type ZnodeTable } from "./znode-table.ts";
+import type { ZnodeTree } from "./znode-tree.ts";
 
 /**
  * Whose rules a replay follows. They differ only in what they make of txns that a snapshot has already seen. Those of
@@ -9,6 +12,20 @@ import { NONE, ROOT, type ZnodeTable } from "./znode-table.ts";
  * `pzxid` may stay behind it, as they do when these releases load the same files.
  */
 export type ApplyRules = "3.4" | "3.5" | "3.6";
+
+/**
+ * The rules of the release that wrote a snapshot, and the logs after it as far as they are known. Later releases than 3.5
+ * write digests into both, unless these are switched off, and what a closing session takes along.
+ */
+export function applyRulesOf(
+  { digest, lastZxid }: Pick<SnapshotSummary, "digest" | "lastZxid">,
+  tree: ZnodeTree,
+  logs: readonly LogFeatures[],
+): ApplyRules {
+  const some = (feature: keyof LogFeatures): boolean => logs.some((features) => features[feature] > 0);
+  if (digest !== null || lastZxid !== null || some("txnDigests") || some("closeSessionBodies")) return "3.6";
+  return tree.get("/zookeeper/config") !== null || some("since35Types") ? "3.5" : "3.4";
+}
 
 const SLASH = 0x2f;
 

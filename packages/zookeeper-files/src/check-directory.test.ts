@@ -50,6 +50,21 @@ function folder(contents: Record<string, Uint8Array | string> = {}): string {
   return path;
 }
 
+test("a file that a purge removes before it is read makes the check begin again", async () => {
+  const path = folder();
+  cpSync(files.path("zookeeper-3.8.0-rich", "version-2"), path, { recursive: true });
+  const signal = new AbortController().signal;
+  let calls = 0;
+  signal.throwIfAborted = () => {
+    calls += 1;
+    // The files are listed by then.
+    if (calls === 2) for (const name of ["snapshot.b5", "log.1"]) rmSync(join(path, name));
+  };
+  const report = await checkDirectory([path], { signal });
+  expect(report.snapshots.map(({ file }) => file)).not.toContain("snapshot.b5");
+  expect(report.recoverable).toMatchObject({ zxid: "0x3ea", from: "snapshot.3e4" });
+});
+
 describe("what real servers wrote", () => {
   const digest = (value: string, zxid = "0x22"): object => ({ zxid, version: 2, value });
   const emptyDigest = digest("0", "0x0");

@@ -8,7 +8,7 @@ import {
   type SnapshotReader,
   UNSEEN,
 } from "./damaged-snapshot.ts";
-import { type DataFile, type DataFiles, findDataFiles, pathError } from "./directory.ts";
+import { type DataFile, type DataFiles, pathError, withDataFiles } from "./directory.ts";
 import { readChunks } from "./file-chunks.ts";
 import { ZooKeeperFileError } from "./file-error.ts";
 import type { Compression } from "./file-names.ts";
@@ -109,7 +109,8 @@ export interface CheckDirectoryOptions extends ServerSettings {
  * each release would do with them, and everything that is wrong with them. Needs no server and writes nothing. The state
  * that the files restore to is rebuilt in memory: some 140 bytes per znode, and their names.
  *
- * With several directories the files must be those of one server.
+ * With several directories the files must be those of one server. Where a running server's purge removes a file before it
+ * was read, all begins again, a few times.
  *
  * @throws ZooKeeperFileError `PATH_NOT_FOUND`, `PATH_DENIED`, `PATH_NOT_USABLE`, `NOT_A_DATA_FILE`, `NO_DATA_FILES`;
  *   what is wrong inside the files is in the report. And the reason of `signal` once that is aborted
@@ -118,10 +119,16 @@ export async function checkDirectory(
   paths: readonly string[],
   options: CheckDirectoryOptions = {},
 ): Promise<DirectoryReport> {
+  options.signal?.throwIfAborted();
+  return await withDataFiles(paths, async (files) => checkFiles(files, await areAllFiles(paths), options));
+}
+
+async function checkFiles(
+  files: DataFiles,
+  partial: boolean,
+  options: CheckDirectoryOptions,
+): Promise<DirectoryReport> {
   const { signal, releases = SERVER_RELEASES } = options;
-  signal?.throwIfAborted();
-  const files = await findDataFiles(paths);
-  const partial = await areAllFiles(paths);
   const names = shortNames(files);
   const nameOf = (path: string): string => names.get(path) ?? path;
   const pathOf = (name: string): string => [...names].find(([, short]) => short === name)?.[0] ?? name;

@@ -153,6 +153,27 @@ export async function findDataFiles(paths: readonly string[]): Promise<DataFiles
   };
 }
 
+/** A purge takes a moment; a directory that loses files all the time is not one to read. */
+const MAX_LISTINGS = 5;
+
+/**
+ * Runs `work` with what {@link findDataFiles} finds, and from the start again with a new list when a file on it is gone:
+ * a running server's purge removes old files when it likes. One of `paths` that is gone stays an error.
+ */
+export async function withDataFiles<Result>(
+  paths: readonly string[],
+  work: (files: DataFiles) => Promise<Result>,
+): Promise<Result> {
+  for (let listings = 1; ; listings += 1) {
+    try {
+      return await work(await findDataFiles(paths));
+    } catch (error) {
+      const isGone = error instanceof ZooKeeperFileError && error.code === "PATH_NOT_FOUND";
+      if (!isGone || listings === MAX_LISTINGS) throw error;
+    }
+  }
+}
+
 function byZxid(a: DataFile, b: DataFile): number {
   if (a.zxid !== b.zxid) return a.zxid < b.zxid ? -1 : 1;
   return a.path < b.path ? -1 : a.path > b.path ? 1 : 0;

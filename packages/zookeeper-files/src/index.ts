@@ -1,6 +1,6 @@
 export { type Acl, type AclEntry, OPEN_ACL, OPEN_ACL_ID } from "./acl.ts";
 export { ADLER32_START, adler32 } from "./adler32.ts";
-export type { ApplyRules } from "./apply-txn.ts";
+export { type ApplyRules, applyRulesOf } from "./apply-txn.ts";
 export {
   type CheckDirectoryOptions,
   checkDirectory,
@@ -65,7 +65,7 @@ export {
 } from "./snapshot-checker.ts";
 export { SnapshotNode } from "./snapshot-node.ts";
 export { DEFAULT_MAX_FIELD_BYTES, type SnapshotHooks } from "./snapshot-parser.ts";
-export type { SnapshotDigest, SnapshotSummary } from "./snapshot-summary.ts";
+export { lastTraceIn, type SnapshotDigest, type SnapshotSummary } from "./snapshot-summary.ts";
 export { type ChangedField, diffTrees, type TreeChange } from "./tree-diff.ts";
 export type {
   CheckOp,

@@ -1,5 +1,6 @@
-import { cpSync, mkdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, renameSync, rmSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { ZooKeeperFileError } from "./file-error.ts";
 import { type LoadedTree, type LoadTreeOptions, loadTree } from "./load-tree.ts";
@@ -64,6 +65,8 @@ describe("a moment", () => {
     [{ atZxid: 0x3ean }, 0x3ean, ["snapshot.3e4", "log.3e5"]],
     [{ atTimeMs: 1795344384278 }, 0x3ean, ["snapshot.3e4", "log.3e5"]],
     [{ atTimeMs: 1795344384277 }, 0x3e9n, ["snapshot.3e4", "log.3e5"]],
+    // A second in which the files end.
+    [{ atTimeMs: 1795344384999, atTimeFromMs: 1795344384000 }, 0x3ean, ["snapshot.3e4", "log.3e5"]],
   ])("%o is loaded from the newest snapshot that was whole by then", async (at, zxid, files) => {
     const loaded = await loadTree(rich(), at);
     expect(loaded.zxid).toBe(zxid);
@@ -80,11 +83,23 @@ describe("a moment", () => {
       { atTimeMs: 1795344384279 },
       "they hold 0x0 to 0x3ea, with txns from 2026-11-22T10:46:10.388Z to",
     ],
+    ["in a second after the last txn", { atTimeMs: 1795344385999, atTimeFromMs: 1795344385000 }, "10:46:25.000Z: they"],
     ["before the first txn", { atTimeMs: 5 }, "1970-01-01T00:00:00.005Z"],
   ])("%s is refused", async (_, at, message) => {
     const error = await refusal(rich(), at);
     expect(error.code).toBe("POINT_NOT_COVERED");
     expect(error.message).toContain(message);
+  });
+
+  it("is covered by a snapshot from which only a new epoch speaks that has no txn yet", async () => {
+    const folder = join(scratch, "epoch");
+    mkdirSync(folder);
+    writeFileSync(
+      join(folder, "snapshot.5"),
+      makeSnapshot({ digest: { zxid: 0n, value: 0n }, lastZxid: 0x1_0000_0000n }),
+    );
+    writeFileSync(join(folder, "log.100000001"), makeLog({ zxid: 0x1_0000_0001n }));
+    expect((await loadTree([folder], { atZxid: 5n })).zxid).toBe(5n);
   });
 
   it("before the oldest snapshot is refused", async () => {
@@ -112,6 +127,62 @@ describe("a moment", () => {
 
   it("is given in one way only", async () => {
     await expect(loadTree(rich(), { atZxid: 1n, atTimeMs: 1 })).rejects.toThrow("atZxid or atTimeMs, not both");
+  });
+});
+
+describe("a purge while the files are read", () => {
+  it("makes it begin again with what is left", async () => {
+    const folder = join(scratch, "purged");
+    cpSync(real.path("zookeeper-3.8.0-rich", "version-2"), folder, { recursive: true });
+    truncateSync(join(folder, "snapshot.3e4"), 4_000);
+    let isPurged = false;
+    const keepData = (): boolean => {
+      if (!isPurged) for (const name of ["snapshot.0", "log.1", "snapshot.3a7"]) rmSync(join(folder, name));
+      isPurged = true;
+      return false;
+    };
+    const loaded = await loadTree([folder], { keepData });
+    expect(names(loaded)[0]).toBe("snapshot.346");
+    expect(loaded.zxid).toBe(0x3ean);
+  });
+
+  it("that never ends is an error", async () => {
+    const folder = join(scratch, "purging");
+    mkdirSync(folder);
+    let name = "snapshot.5";
+    writeFileSync(join(folder, name), makeSnapshot({ nodes: [{ path: "" }, { path: "/a" }] }));
+    writeFileSync(join(folder, "log.6"), makeLog({ zxid: 6n }));
+    const signal = new AbortController().signal;
+    signal.throwIfAborted = () => {
+      renameSync(join(folder, name), join(folder, `${name}.x`));
+      name += ".x";
+    };
+    expect((await refusal([folder], { signal })).code).toBe("PATH_NOT_FOUND");
+  });
+
+  it("that takes a file that was named is an error", async () => {
+    const folder = join(scratch, "purged-by-name");
+    mkdirSync(folder);
+    const [snapshot, log] = [join(folder, "snapshot.5"), join(folder, "log.6")];
+    writeFileSync(snapshot, makeSnapshot({ nodes: [{ path: "" }, { path: "/a" }] }));
+    writeFileSync(log, makeLog({ zxid: 6n }));
+    const keepData = (): boolean => {
+      rmSync(log, { force: true });
+      return false;
+    };
+    expect((await refusal([snapshot, log], { keepData })).message).toBe(`there is nothing at ${log}`);
+  });
+});
+
+describe("of two snapshots of one zxid", () => {
+  it.each(["snapshot.5", "snapshot.5.gz"])("the one that was written last is loaded: %s", async (newer) => {
+    const folder = join(scratch, `rivals-${newer}`);
+    mkdirSync(folder);
+    const bytes = makeSnapshot({});
+    writeFileSync(join(folder, "snapshot.5"), bytes);
+    writeFileSync(join(folder, "snapshot.5.gz"), gzipSync(bytes));
+    for (const name of ["snapshot.5", "snapshot.5.gz"]) utimesSync(join(folder, name), 1, name === newer ? 2 : 1);
+    expect(names(await loadTree([folder]))).toEqual([newer]);
   });
 });
 

@@ -1,14 +1,14 @@
 import { basename } from "node:path";
-import type { ApplyRules } from "./apply-txn.ts";
-import { type DataFile, type DataFiles, findDataFiles } from "./directory.ts";
+import { applyRulesOf } from "./apply-txn.ts";
+import { type DataFile, type DataFiles, withDataFiles } from "./directory.ts";
 import { readChunks } from "./file-chunks.ts";
 import { ZooKeeperFileError } from "./file-error.ts";
 import { createLogChecker, type LogRecord } from "./log-checker.ts";
 import type { Problem } from "./problem.ts";
-import { type CheckedLog, type CheckedSnapshot, planRecovery, type Recoverable } from "./recovery.ts";
+import { type CheckedLog, type CheckedSnapshot, newestFirst, planRecovery, type Recoverable } from "./recovery.ts";
 import { createReplay, type Replay, type ReplayOptions, type ReplayResult } from "./replay.ts";
 import { checkSnapshot } from "./snapshot-checker.ts";
-import type { SnapshotSummary } from "./snapshot-summary.ts";
+import { lastTraceIn } from "./snapshot-summary.ts";
 import type { ZnodeTree } from "./znode-tree.ts";
 import { formatZxid } from "./zxid.ts";
 
@@ -17,6 +17,8 @@ export interface LoadTreeOptions extends Pick<ReplayOptions, "keepData" | "conte
   readonly atZxid?: bigint;
   /** The state before the first txn that the server dated later, in milliseconds since 1970. Not with `atZxid`. */
   readonly atTimeMs?: number;
+  /** It is enough if the files reach this time, as where `atTimeMs` is the end of a second. Default: `atTimeMs`. */
+  readonly atTimeFromMs?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -37,28 +39,34 @@ export interface LoadedTree {
 
 /**
  * Loads the state that a server's files hold: at their end, or at any moment that they reach back to. Takes the newest
- * good snapshot that was complete at that moment, and replays the logs. Reads every log twice; nothing is written.
+ * good snapshot that was complete at that moment, and replays the logs. Reads every log twice; nothing is written. Where a
+ * running server's purge removes a file before it was read, all begins again, a few times.
  *
  * Files of 3.4 and 3.5 are replayed by the rules of these releases, so that what comes out is what they load: such are
  * files without any digest and without a closing of a session that lists nodes; of 3.4, without a node
  * `/zookeeper/config` and without a txn of a type that 3.5 added.
  *
  * @throws ZooKeeperFileError `POINT_NOT_COVERED` if the files do not reach that moment, `NOT_RECOVERABLE` if they hold
- *   no state that is known to be whole; what {@link findDataFiles} throws; and the reason of `signal`
+ *   no state that is known to be whole; what `findDataFiles` throws; and the reason of `signal`
  */
 export async function loadTree(paths: readonly string[], options: LoadTreeOptions = {}): Promise<LoadedTree> {
   const { atZxid, atTimeMs, signal } = options;
   if (atZxid !== undefined && atTimeMs !== undefined) throw new TypeError("give atZxid or atTimeMs, not both");
   signal?.throwIfAborted();
-  const files = await findDataFiles(paths);
-  const { logs, moment } = await checkLogs(files, atTimeMs, signal);
+  return await withDataFiles(paths, (files) => loadFiles(files, options));
+}
+
+async function loadFiles(files: DataFiles, options: LoadTreeOptions): Promise<LoadedTree> {
+  const { atZxid, atTimeMs, atTimeFromMs = atTimeMs, signal } = options;
+  const { logs, moment } = await checkLogs(files, atTimeMs, atTimeFromMs, signal);
   const at = atTimeMs === undefined ? (atZxid ?? null) : moment;
-  const wanted = atTimeMs === undefined ? formatZxid(atZxid ?? 0n) : new Date(atTimeMs).toISOString();
+  const wanted = atTimeMs === undefined ? formatZxid(atZxid ?? 0n) : new Date(atTimeFromMs ?? atTimeMs).toISOString();
   if (atTimeMs !== undefined && at === null) throw await notCovered(wanted, files, logs, signal);
 
   let problems: readonly Problem[] = [];
   const passedOver: CheckedSnapshot[] = [];
-  for (const file of files.snapshots.toReversed()) {
+  const snapshots = files.snapshots.map((file) => ({ ...file, file: file.path })).toSorted(newestFirst);
+  for (const file of snapshots) {
     if (at !== null && file.zxid > at) continue;
     const replay = createReplay(options);
     const checked = await readSnapshot(file, replay, signal);
@@ -71,9 +79,10 @@ export async function loadTree(paths: readonly string[], options: LoadTreeOption
       continue;
     }
     if (at !== null && at > recoverable.zxid) break;
-    if (at !== null && wholeFrom(file.zxid, checked.summary) > at) continue;
+    if (at !== null && lastTraceIn(file.zxid, checked.summary) > at) continue;
     replay.snapshotEnd(file.zxid, checked.summary, checked.file);
-    replay.rules = rulesOf(checked.summary, replay.tree, logs);
+    const features = logs.map(({ summary }) => summary.features);
+    replay.rules = applyRulesOf(checked.summary, replay.tree, features);
     return await finish(replay, recoverable, file, files, problems, at, signal);
   }
   if (files.snapshots.length === 0) {
@@ -91,10 +100,14 @@ export async function loadTree(paths: readonly string[], options: LoadTreeOption
   throw notRecoverable(problems, files);
 }
 
-/** Also finds the last txn before the first one that is dated after `timeMs`; null if there is none, or no later one. */
+/**
+ * Also finds the last txn before the first one that is dated after `timeMs`; null if there is none, or if the logs end
+ * before `fromMs`.
+ */
 async function checkLogs(
   files: DataFiles,
   timeMs: number | undefined,
+  fromMs: number | undefined,
   signal: AbortSignal | undefined,
 ): Promise<{ logs: CheckedLog[]; moment: bigint | null }> {
   const logs: CheckedLog[] = [];
@@ -112,7 +125,8 @@ async function checkLogs(
     logs.push({ file: file.path, zxid: file.zxid, summary: checker.end() });
   }
   const found = last as { readonly zxid: bigint; readonly timeMs: number } | null;
-  return { logs, moment: found !== null && (isPassed || found.timeMs === timeMs) ? found.zxid : null };
+  const isReached = found !== null && (isPassed || (fromMs !== undefined && found.timeMs >= fromMs));
+  return { logs, moment: isReached ? found.zxid : null };
 }
 
 async function readSnapshot(
@@ -173,18 +187,6 @@ async function finish(
   };
 }
 
-/** The last txn of which a snapshot taken at `zxid` may hold something. */
-function wholeFrom(zxid: bigint, { highestZxid, digest, lastZxid }: SnapshotSummary): bigint {
-  return [highestZxid, digest?.zxid ?? 0n, lastZxid ?? 0n].reduce((a, b) => (a > b ? a : b), zxid);
-}
-
-function rulesOf({ digest, lastZxid }: SnapshotSummary, tree: ZnodeTree, logs: readonly CheckedLog[]): ApplyRules {
-  const some = (feature: keyof CheckedLog["summary"]["features"]): boolean =>
-    logs.some(({ summary }) => summary.features[feature] > 0);
-  if (digest !== null || lastZxid !== null || some("txnDigests") || some("closeSessionBodies")) return "3.6";
-  return tree.get("/zookeeper/config") !== null || some("since35Types") ? "3.5" : "3.4";
-}
-
 /** Says which moments are covered. Reads the snapshots, oldest first, up to one that is of use. */
 async function notCovered(
   wanted: string,
@@ -198,7 +200,7 @@ async function notCovered(
     const checked = await readSnapshot(file, null, signal);
     const { recoverable } = planRecovery([checked], logs, { partial: true });
     if (recoverable === null || checked.summary === null) continue;
-    first ??= wholeFrom(file.zxid, checked.summary);
+    first ??= lastTraceIn(file.zxid, checked.summary);
     last = recoverable.zxid;
   }
   if (files.snapshots.length === 0) {

@@ -337,8 +337,10 @@ function setProblem(severity: Severity, code: string, message: string): Problem 
   return { severity, code, file: null, offset: null, message };
 }
 
+type Dated = Pick<CheckedSnapshot, "zxid" | "mtimeMs" | "file">;
+
 /** By zxid, and of those of one zxid the one that was written last: `snapshot.22` beside `snapshot.22.gz`. */
-export function newestFirst(a: CheckedSnapshot, b: CheckedSnapshot): number {
+export function newestFirst(a: Dated, b: Dated): number {
   if (a.zxid !== b.zxid) return a.zxid > b.zxid ? -1 : 1;
   if (a.mtimeMs !== b.mtimeMs) return b.mtimeMs - a.mtimeMs;
   return a.file < b.file ? -1 : 1;

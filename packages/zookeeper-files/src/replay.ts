@@ -6,10 +6,10 @@ import type { Problem } from "./problem.ts";
 import { asBuffer } from "./record-cutter.ts";
 import type { ServerRelease } from "./server-release.ts";
 import type { SnapshotHooks } from "./snapshot-parser.ts";
-import type { SnapshotSummary } from "./snapshot-summary.ts";
+import { lastTraceIn, type SnapshotSummary } from "./snapshot-summary.ts";
 import { ZnodeTable } from "./znode-table.ts";
 import { TableTree, type ZnodeTree } from "./znode-tree.ts";
-import { counterOf, formatZxid, isNextZxid } from "./zxid.ts";
+import { formatZxid, isNextZxid } from "./zxid.ts";
 
 export interface ReplayOptions {
   /** For which paths (the root is `/`) the data is kept. Default: none; the tree then has only its length. */
@@ -139,9 +139,7 @@ class TreeReplay implements Replay {
     this.#start = zxid;
     this.#zxid = zxid;
     this.#snapshotFile = file;
-    for (const traced of [summary.highestZxid, summary.digest?.zxid ?? 0n, summary.lastZxid ?? 0n]) {
-      if (traced > this.#trace && counterOf(traced) !== 0n) this.#trace = traced;
-    }
+    this.#trace = lastTraceIn(zxid, summary);
     this.#proof.afterSnapshot(zxid, summary, file);
   }
 

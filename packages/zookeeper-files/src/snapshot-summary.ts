@@ -1,3 +1,5 @@
+import { counterOf } from "./zxid.ts";
+
 /** The digest that a snapshot carries (3.6 and later): of the whole tree, right after the txn `zxid`. */
 export interface SnapshotDigest {
   /** 0 when the server had applied no txn since it loaded its data; the digest then says nothing. */
@@ -36,4 +38,16 @@ export interface SnapshotSummary {
   readonly highestZxid: bigint;
   /** Uncompressed size. */
   readonly bytes: number;
+}
+
+/**
+ * The last txn of which a snapshot taken at `zxid` may hold something: only with the txns up to it is the snapshot whole.
+ * A zxid that begins an epoch, which a new leader may leave in the file, is that of no txn.
+ */
+export function lastTraceIn(
+  zxid: bigint,
+  { highestZxid, digest, lastZxid }: Pick<SnapshotSummary, "highestZxid" | "digest" | "lastZxid">,
+): bigint {
+  const traces = [highestZxid, digest?.zxid ?? 0n, lastZxid ?? 0n];
+  return traces.reduce((last, trace) => (trace > last && counterOf(trace) !== 0n ? trace : last), zxid);
 }

@@ -18,7 +18,10 @@ export function addBrowseCommands(define: Define, from: Option, run: Run): void 
       .argument("<where>", PLACE_HELP)
       .argument(path, "path of the znode", path === "[path]" ? "/" : undefined)
       .option("--at-zxid <zxid>", "the state right after this transaction (0x3e4), instead of the last one")
-      .option("--at-time <time>", "the state at this time by the server's clock (2026-11-22T20:58, UTC)")
+      .option(
+        "--at-time <time>",
+        "the state at the end of this second, minute or day by the server's clock (2026-11-22T20:58, UTC)",
+      )
       .addOption(from);
 
   ofState("ls", "list the children of a znode", LS_EXAMPLES)
@@ -68,7 +71,7 @@ export function addBrowseCommands(define: Define, from: Option, run: Run): void 
     .argument("<where>", PLACE_HELP)
     .option("--path <glob>", "only changes of these znodes; * and ? stay in a name, /a/** is /a and all below it")
     .option("--since <point>", "from this zxid (0x3e4) or time (2026-11-22T20:58, UTC) on")
-    .option("--until <point>", "up to this zxid or time")
+    .option("--until <point>", "up to this zxid, or to the end of this second, minute or day")
     .option("--op <types>", `only changes of these types, with commas between them: ${OPS.join(", ")}`)
     .option("--session <id>", "only what this session did (0x100000df5170000)")
     .addOption(from)

@@ -57,8 +57,10 @@ function folderOf(path: string): string {
 }
 
 /**
- * A znode's name as the name of a folder on any system: what is not a letter, a digit or one of `-_.+=,~` is written as
+ * A znode's name as the name of a folder: what is not a letter, a digit or one of `-_.+=,~` is written as
  * `%` and two hexadecimal digits for each byte. `@` is never in one, so that no child is taken for a file of ours.
+ * Two names stay two on a system that tells all names apart, as Linux does; others may take `a` and `A`, or two forms of
+ * `ü`, for one.
  */
 export function safeName(name: string): string {
   // Halves of characters have no bytes of their own: as UTF-8 all of them would become the same name.

@@ -1,7 +1,11 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { OPEN_ACL, type Txn, type TxnBody, writeLog } from "@zk-backyp/zookeeper-files";
 import { describe, expect, it } from "vitest";
 import { changesOf, type DescribedChange, isOp } from "./changes.ts";
-import { type HistorySource, type HistorySummary, readHistory } from "./history.ts";
+import { type HistorySource, type HistorySummary, historyOfFiles, readHistory } from "./history.ts";
 
 const SESSION = 0x100_0000_0000_0001n;
 const OTHER = 0x100_0000_0000_0002n;
@@ -190,6 +194,48 @@ it("missing, repeated and damaged txns are named", async () => {
   });
   const whole = await read([txns([opened], 1n), txns([closed], 0x1_0000_0001n)]);
   expect(whole.summary?.damage).toEqual([]);
+});
+
+describe("a log that is gone when its turn comes", () => {
+  async function readWithout(gone: string, paths: (folder: string) => string[]): Promise<HistorySummary | undefined> {
+    const folder = mkdtempSync(join(tmpdir(), "zk-backyp-history-"));
+    try {
+      for (const zxid of [1n, 2n, 3n]) {
+        await writeFile(join(folder, `log.${zxid}`), writeLog(txns([opened], zxid)));
+      }
+      const source = await historyOfFiles(paths(folder), new AbortController().signal);
+      rmSync(join(folder, gone));
+      let summary: HistorySummary | undefined;
+      const all = readHistory(
+        source,
+        () => null,
+        (end) => {
+          summary = end;
+        },
+      );
+      for await (const _ of all);
+      return summary;
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }
+
+  it("is left out if it is the oldest one, as a purge takes it", async () => {
+    const summary = await readWithout("log.1", (folder) => [folder]);
+    expect(summary).toMatchObject({ txns: 2, first: { zxid: 2n }, damage: [] });
+  });
+
+  it("is told by the gap that it leaves", async () => {
+    const summary = await readWithout("log.2", (folder) => [folder]);
+    expect(summary?.damage).toEqual([expect.stringMatching(/log\.3: txns are missing between 0x1 and 0x3$/)]);
+  });
+
+  it("is an error if it is the newest one, which no purge takes, or was named", async () => {
+    const error = { code: "ERR_SOURCE_UNAVAILABLE" };
+    await expect(readWithout("log.3", (folder) => [folder])).rejects.toMatchObject(error);
+    const named = (folder: string): string[] => [1, 2, 3].map((zxid) => join(folder, `log.${zxid}`));
+    await expect(readWithout("log.1", named)).rejects.toMatchObject(error);
+  });
 });
 
 it.each([

@@ -1,4 +1,4 @@
-import type { Bytes, Series } from "@zk-backyp/core";
+import { type Bytes, type Series, systemErrorCode } from "@zk-backyp/core";
 import {
   type Compression,
   createLogChecker,
@@ -15,7 +15,7 @@ import {
 } from "@zk-backyp/zookeeper-files";
 import { damageOf, dataFileName } from "./backup-files.ts";
 import { type OwnedZnode, OwnedZnodes } from "./owned-znodes.ts";
-import { readDataFile } from "./read-data-file.ts";
+import { openDataFile } from "./read-data-file.ts";
 
 /** A log of a place. */
 interface NamedLog {
@@ -134,19 +134,34 @@ function breakMessage(file: string, last: bigint, next: bigint): string {
 export async function historyOfFiles(paths: readonly string[], signal: AbortSignal): Promise<HistorySource> {
   const files = await findDataFiles(paths);
   const logs = onePerZxid(files.logs);
+  const newest = logs.at(-1);
   if (logs.length === 0) {
     const message = `there is no log in ${paths.join(", ")}: if the server has a dataLogDir, name that (dataDir,dataLogDir)`;
     throw new ZooKeeperFileError("NO_DATA_FILES", null, message);
   }
+  /** Null for what a running server's purge has removed, which leaves the newest log. The zxids show if there is a gap. */
+  const openIfThere = async (file: DataFile): Promise<Bytes | null> => {
+    try {
+      return await openDataFile(file.path, signal);
+    } catch (error) {
+      const mayBeGone = file !== newest && !paths.includes(file.path);
+      if (mayBeGone && systemErrorCode((error as Error).cause) === "ENOENT") return null;
+      throw error;
+    }
+  };
   return {
     damage: [],
     async *logs() {
-      for (const { path } of logs) yield { file: path, body: readDataFile(path, signal) };
+      for (const log of logs) {
+        const body = await openIfThere(log);
+        if (body !== null) yield { file: log.path, body };
+      }
     },
     async ownedBefore(firstZxid) {
       // The first one that lies behind the beginning: an older one may have missed what was deleted in between.
-      for (const { path, zxid, compression } of files.snapshots.filter((file) => file.zxid >= firstZxid - 1n)) {
-        const found = await snapshotOwners(readDataFile(path, signal), zxid, compression);
+      for (const file of files.snapshots.filter(({ zxid }) => zxid >= firstZxid - 1n)) {
+        const body = await openIfThere(file);
+        const found = body && (await snapshotOwners(body, file.zxid, file.compression));
         if (found !== null) return found;
       }
       return null;

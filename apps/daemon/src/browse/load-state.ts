@@ -1,8 +1,8 @@
 import { statSync } from "node:fs";
 import { BackypError, type Bytes, type Series } from "@zk-backyp/core";
 import {
+  applyRulesOf,
   checkSnapshot,
-  counterOf,
   createLogChecker,
   createReplay,
   type FileName,
@@ -10,6 +10,7 @@ import {
   formatZxid,
   isNextZxid,
   type LogRecord,
+  lastTraceIn,
   loadTree,
   type Replay,
   type ReplayOptions,
@@ -65,7 +66,7 @@ async function loadFiles(
   wanted: Wanted,
   { signal, logger }: CommandContext,
 ): Promise<LoadedState> {
-  const point = at === null ? {} : "zxid" in at ? { atZxid: at.zxid } : { atTimeMs: at.timeMs };
+  const point = at === null ? {} : "zxid" in at ? { atZxid: at.zxid } : { atTimeMs: at.toMs, atTimeFromMs: at.fromMs };
   const { tree, zxid, timeMs, from, result } = await loadTree(paths, { ...wanted, ...point, signal });
   // A damaged snapshot that another one makes up for is no damage to what is shown, and worth a word all the same.
   for (const { severity, code, file, message } of result.problems) {
@@ -121,7 +122,8 @@ class StatePass {
   constructor(at: Point | null, wanted: Wanted, knownUntilMs: number) {
     this.#at = at;
     this.#knownUntilMs = knownUntilMs;
-    this.#replay = createReplay({ ...wanted, ...(at === null ? {} : { upTo: at }) });
+    const upTo = at === null ? {} : { upTo: "zxid" in at ? at : { timeMs: at.toMs } };
+    this.#replay = createReplay({ ...wanted, ...upTo });
   }
 
   /** What no release after 3.4 starts from. */
@@ -133,16 +135,12 @@ class StatePass {
 
   async takeSnapshot(path: string, { zxid, compression }: FileName, body: Bytes): Promise<void> {
     const summary = await checkSnapshot(body, { compression, ...this.#replay.snapshotHooks });
-    // As loadTree has it. Later releases write a digest section even where it says nothing.
-    if (summary.digest === null && summary.lastZxid === null) {
-      this.#replay.rules = this.#replay.tree.get("/zookeeper/config") === null ? "3.4" : "3.5";
-    }
+    // The logs come later in the archive: what they would tell is not known yet.
+    this.#replay.rules = applyRulesOf(summary, this.#replay.tree, []);
     this.#replay.snapshotEnd(zxid, summary, path);
     this.#start = zxid;
     this.#last = zxid;
-    const traces = [summary.highestZxid, summary.digest?.zxid ?? 0n, summary.lastZxid ?? 0n];
-    // What begins an epoch is the zxid of no txn.
-    this.#from = traces.reduce((a, b) => (b > a && counterOf(b) !== 0n ? b : a), zxid);
+    this.#from = lastTraceIn(zxid, summary);
   }
 
   async takeLog(path: string, body: Bytes): Promise<void> {
@@ -198,8 +196,8 @@ class StatePass {
     if (this.#replay.finish().zxid < this.#from) return false;
     const until = this.#isBroken ? this.#lastTimeMs : Math.max(this.#knownUntilMs, this.#lastTimeMs ?? 0);
     // The state before the first txn of all was always there; that of a snapshot only from its last txn on.
-    const isAfterStart = this.#start === 0n || (this.#startTimeMs !== null && at.timeMs >= this.#startTimeMs);
-    return isAfterStart && until !== null && at.timeMs <= until;
+    const isAfterStart = this.#start === 0n || (this.#startTimeMs !== null && at.toMs >= this.#startTimeMs);
+    return isAfterStart && until !== null && at.fromMs <= until;
   }
 
   #range(): string {

@@ -8,7 +8,7 @@ import { type LoadedState, loadState, type Wanted } from "./load-state.ts";
 import { type Place, parsePlace, requireZnodePath } from "./place.ts";
 import { isoTime, type Point, parseTime, parseZxid, requirePoint, showTime } from "./point.ts";
 import { shown } from "./shown-text.ts";
-import { requireUsedFlags, type WhereFlags } from "./with-series.ts";
+import { requireUsedFlags, saysWhereBackupsAre, type WhereFlags } from "./with-series.ts";
 
 /** What the commands that show one state have in common. */
 export interface StateFlags extends WhereFlags {
@@ -51,12 +51,13 @@ export function stateDocument({ zxid, timeMs }: Pick<LoadedState, "zxid" | "time
   return { zxid: formatZxid(zxid), time: timeMs === null ? null : isoTime(timeMs) };
 }
 
-function placeOf({ where, atZxid, atTime }: StateFlags): Place {
-  const place = parsePlace(where);
+function placeOf(flags: StateFlags): Place {
+  const { where, atZxid, atTime } = flags;
+  const place = parsePlace(where, saysWhereBackupsAre(flags));
   const points: Point[] = [];
   if (place.at !== null) points.push(place.at);
   if (atZxid !== undefined) points.push(requirePoint(atZxid, "--at-zxid", asZxid));
-  if (atTime !== undefined) points.push(requirePoint(atTime, "--at-time", asTime));
+  if (atTime !== undefined) points.push(requirePoint(atTime, "--at-time", parseTime));
   if (points.length > 1) throw new BackypError("ERR_CONFIG_INVALID", "say once which moment is meant");
   return { ...place, at: points[0] ?? null };
 }
@@ -64,11 +65,6 @@ function placeOf({ where, atZxid, atTime }: StateFlags): Place {
 function asZxid(text: string): Point | null {
   const zxid = parseZxid(text);
   return zxid === null ? null : { zxid };
-}
-
-function asTime(text: string): Point | null {
-  const timeMs = parseTime(text);
-  return timeMs === null ? null : { timeMs };
 }
 
 async function notFound(

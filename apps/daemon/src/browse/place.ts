@@ -20,17 +20,19 @@ export const PLACE_HELP =
 
 /**
  * Reads `latest`, an id, a path, or several paths of one server with commas between them; each may end in `@` and a
- * zxid or a time. What exists under the whole name is that path, whatever is in its name.
+ * zxid or a time. What exists under the whole name is that path, whatever is in its name; but `latest` is always a
+ * backup, and with `isBackupMeant` so is all that may be an id.
  *
  * @throws BackypError `ERR_CONFIG_INVALID`, also for what is no moment behind a place and `@`
  */
-export function parsePlace(text: string): Place {
+export function parsePlace(text: string, isBackupMeant: boolean): Place {
   if (text === "") throw new BackypError("ERR_CONFIG_INVALID", `where to look is empty: give ${PLACE_HELP}`);
-  if (existsSync(text) && text !== "latest") return { kind: "files", paths: [text], text, at: null };
   const sign = text.lastIndexOf("@");
   const at = sign <= 0 ? null : parsePoint(text.slice(sign + 1));
   const where = at === null ? text : text.slice(0, sign);
-  if (isBackup(where)) return { kind: "backup", id: where, text, at };
+  const isShadowed = existsSync(text) && text !== "latest";
+  if (isBackup(where) && (isBackupMeant || !isShadowed)) return { kind: "backup", id: where, text, at };
+  if (isShadowed) return { kind: "files", paths: [text], text, at: null };
   const paths = pathsIn(where);
   const before = text.slice(0, Math.max(0, sign));
   if (at === null && !areThere(paths) && (isBackup(before) || areThere(pathsIn(before)))) {
@@ -40,7 +42,7 @@ export function parsePlace(text: string): Place {
 }
 
 function isBackup(text: string): boolean {
-  return text === "latest" || prefixOfBackupId(text) !== null;
+  return text === "latest" || (prefixOfBackupId(text) !== null && !text.includes("/"));
 }
 
 function pathsIn(text: string): string[] {

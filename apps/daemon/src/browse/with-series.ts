@@ -17,14 +17,18 @@ export async function withSeries<Result>(
   return await work(opened.series);
 }
 
+/** Whether the command line says where backups are: then a backup is meant by what may be one. */
+export function saysWhereBackupsAre({ address, prefix, config, series }: WhereFlags): boolean {
+  return [address, prefix, config, series].some((flag) => flag !== undefined);
+}
+
 /**
  * Refuses flags that say where backups are, beside a place that is none: most likely the id was left out.
  *
  * @throws BackypError `ERR_CONFIG_INVALID`
  */
-export function requireUsedFlags(places: readonly Place[], { address, prefix, config, series }: WhereFlags): void {
-  const isGiven = [address, prefix, config, series].some((flag) => flag !== undefined);
-  if (!isGiven || places.some(({ kind }) => kind === "backup")) return;
+export function requireUsedFlags(places: readonly Place[], flags: WhereFlags): void {
+  if (!saysWhereBackupsAre(flags) || places.some(({ kind }) => kind === "backup")) return;
   const named = places.map(({ text }) => text).join(" and ");
   throw new BackypError(
     "ERR_CONFIG_INVALID",

@@ -12,7 +12,7 @@ import { stateDocument } from "../browse/one-state.ts";
 import { parsePlace, requireZnodePath } from "../browse/place.ts";
 import { showTime } from "../browse/point.ts";
 import { shown } from "../browse/shown-text.ts";
-import { requireUsedFlags, type WhereFlags } from "../browse/with-series.ts";
+import { requireUsedFlags, saysWhereBackupsAre, type WhereFlags } from "../browse/with-series.ts";
 import { jsonDocument, writeLines } from "../browse/write-out.ts";
 import { formatAcl, formatKind, znodeDocument } from "../browse/znode-text.ts";
 import type { CommandContext } from "../command-context.ts";
@@ -32,7 +32,8 @@ export interface DiffFlags extends WhereFlags {
  * 6 if they differ.
  */
 export async function diff(flags: DiffFlags, context: CommandContext): Promise<number> {
-  const [a, b] = [parsePlace(flags.a), parsePlace(flags.b)];
+  const isBackupMeant = saysWhereBackupsAre(flags);
+  const [a, b] = [parsePlace(flags.a, isBackupMeant), parsePlace(flags.b, isBackupMeant)];
   requireUsedFlags([a, b], flags);
   const path = requireZnodePath(flags.path);
   const before = await loadState(a, flags, { contentHash: true }, context);
@@ -120,7 +121,7 @@ function differences(before: Znode, after: Znode, fields: readonly ChangedField[
   if (has("czxid")) from("created again:", formatZxid(a.czxid), formatZxid(b.czxid));
   if (has("ephemeralOwner")) from("owner", owner(before), owner(after));
   if (has("data") && before.dataLength === after.dataLength) told.push(`data (${dataSize(after)})`);
-  else if (has("data")) from("data", dataSize(before), dataSize(after));
+  else if (has("data")) from("data", dataSize(before, "none"), dataSize(after, "none"));
   if (has("acl")) from("acl", formatAcl(before.acl), formatAcl(after.acl));
   if (has("version")) from("version", String(a.version), String(b.version));
   if (has("aversion") && !has("acl")) from("acl version", String(a.aversion), String(b.aversion));
@@ -135,6 +136,6 @@ function owner(znode: Znode): string {
   return znode.kind === "ephemeral" ? `session ${formatZxid(znode.stat.ephemeralOwner)}` : formatKind(znode);
 }
 
-function dataSize({ dataLength }: Znode): string {
-  return dataLength < 0 ? "no data" : formatBytes(dataLength);
+function dataSize({ dataLength }: Znode, none = "no data"): string {
+  return dataLength < 0 ? none : formatBytes(dataLength);
 }

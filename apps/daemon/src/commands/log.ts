@@ -15,7 +15,7 @@ import { pathMatcher } from "../browse/path-glob.ts";
 import { parsePlace } from "../browse/place.ts";
 import { isoTime, type Point, parseZxid, requirePoint, showTime } from "../browse/point.ts";
 import { shown } from "../browse/shown-text.ts";
-import { requireUsedFlags, type WhereFlags, withSeries } from "../browse/with-series.ts";
+import { requireUsedFlags, saysWhereBackupsAre, type WhereFlags, withSeries } from "../browse/with-series.ts";
 import { jsonDocument, writeLines } from "../browse/write-out.ts";
 import type { CommandContext } from "../command-context.ts";
 import { ExitCode } from "../exit-codes.ts";
@@ -50,7 +50,7 @@ interface Found {
 
 /** `log`: the txns, oldest first. Returns the exit code: 3 if the logs are damaged or lack txns. */
 export async function log(flags: LogFlags, context: CommandContext): Promise<number> {
-  const place = parsePlace(flags.where);
+  const place = parsePlace(flags.where, saysWhereBackupsAre(flags));
   requireUsedFlags([place], flags);
   const filter: Filter = {
     since: flags.since === undefined ? null : requirePoint(flags.since, "--since"),
@@ -156,8 +156,8 @@ function changeText({ type, within, path, note }: DescribedChange): string {
 }
 
 function isInRange(txn: Moment, { since, until }: Filter): boolean {
-  const isBefore = (point: Point): boolean => ("zxid" in point ? txn.zxid < point.zxid : txn.timeMs < point.timeMs);
-  const isAfter = (point: Point): boolean => ("zxid" in point ? txn.zxid > point.zxid : txn.timeMs > point.timeMs);
+  const isBefore = (point: Point): boolean => ("zxid" in point ? txn.zxid < point.zxid : txn.timeMs < point.fromMs);
+  const isAfter = (point: Point): boolean => ("zxid" in point ? txn.zxid > point.zxid : txn.timeMs > point.toMs);
   return (since === null || !isBefore(since)) && (until === null || !isAfter(until));
 }
 
@@ -174,8 +174,8 @@ function tellWhatIsMissing(
     return;
   }
   const range = `${showMoment(first)} to ${showMoment(last)}`;
-  const beginsBefore = since !== null && ("zxid" in since ? since.zxid < first.zxid : since.timeMs < first.timeMs);
-  const endsBehind = until !== null && ("zxid" in until ? until.zxid > last.zxid : until.timeMs > last.timeMs);
+  const beginsBefore = since !== null && ("zxid" in since ? since.zxid < first.zxid : since.toMs < first.timeMs);
+  const endsBehind = until !== null && ("zxid" in until ? until.zxid > last.zxid : until.fromMs > last.timeMs);
   if (beginsBefore || endsBehind) logger.warn({}, `the logs hold only ${range}`);
   else if (shownTxns === 0) logger.warn({}, `none of the ${txns} txns matches; the logs hold ${range}`);
 }
