@@ -36,7 +36,10 @@ async function demo() {
   step("What is there?");
   await zkBackyp(store.env, "list", "--from", store.address);
 
-  step("Read it back: decompress, compare every hash, parse every record");
+  step("Look inside, without a server");
+  await zkBackyp(store.env, "tree", "latest", "/", "--depth", "1", "--from", store.address);
+
+  step("Read it back: decompress, compare every hash, replay every record, compare with ZooKeeper's own digests");
   await zkBackyp(store.env, "verify", "latest", "--from", store.address);
 
   step("Restore it to a new directory");

@@ -271,7 +271,8 @@ function proofOf({ snapshotDigest, matchedAt, txnDigests, charset }: ReplayResul
   return {
     snapshotDigest,
     digestMatchedAt: matchedAt === null ? null : formatZxid(matchedAt),
-    txnDigests: { compared: txnDigests.compared, matched: txnDigests.matched },
+    txnDigestsCompared: txnDigests.compared,
+    txnDigestsMatched: txnDigests.matched,
     digestCharset: charset,
   };
 }
