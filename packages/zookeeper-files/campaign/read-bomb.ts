@@ -2,9 +2,9 @@
 // highest memory of this process, in MiB.
 import { createRequire } from "node:module";
 import { gzipSync } from "node:zlib";
-import { createLogChecker } from "../src/log-checker.ts";
-import { readLog } from "../src/read-log.ts";
-import { readSnapshot } from "../src/read-snapshot.ts";
+import { createLogChecker } from "../src/log/log-checker.ts";
+import { readLog } from "../src/log/read-log.ts";
+import { readSnapshot } from "../src/snapshot/read-snapshot.ts";
 import { acl, field, int, list, long } from "../src/testing/jute.ts";
 import { frame, LOG_HEADER } from "../src/testing/made-log.ts";
 

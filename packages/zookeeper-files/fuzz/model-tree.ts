@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
-import type { MultiOp, Txn } from "../src/txn.ts";
-import type { NodeContent } from "../src/write-snapshot.ts";
+import type { MultiOp, Txn } from "../src/log/txn.ts";
+import type { NodeContent } from "../src/snapshot/write-snapshot.ts";
 import { CONTAINER_OWNER, kindOf, ttlOwner, type ZnodeStat } from "../src/znode-stat.ts";
 
 interface ModelNode {

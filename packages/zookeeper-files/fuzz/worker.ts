@@ -30,7 +30,7 @@ const MAX_EXTERNAL_BYTES: number = 512 * 1024 * 1024;
 
 const { target: name, milliseconds, seed, current } = workerData as Job;
 let files: readonly string[] = [];
-const coverage = new Coverage((url) => files.some((file) => url.endsWith(`/src/${file}.ts`)));
+const coverage = new Coverage((url) => files.some((file) => url.includes("/src/") && url.endsWith(`/${file}.ts`)));
 const { TARGETS } = (await import("./targets.ts")) as { TARGETS: Record<string, Target> };
 const target = TARGETS[name] as Target;
 files = target.files;

@@ -1,10 +1,10 @@
 import type { Stats } from "node:fs";
 import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { type EpochFiles, epochOfNothing, epochWithoutDataMessage } from "./epoch-files.ts";
 import { ZooKeeperFileError } from "./file-error.ts";
 import { type FileName, parseFileName } from "./file-names.ts";
 import type { Problem } from "./problem.ts";
+import { type EpochFiles, epochOfNothing, epochWithoutDataMessage } from "./server/epoch-files.ts";
 
 /** The directory inside a data directory that holds the files; also the version of their format. */
 const VERSION_DIRECTORY = "version-2";

@@ -1,10 +1,10 @@
 import { createRequire } from "node:module";
 import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { decodeTxn } from "./decode-txn.ts";
 import type { Compression } from "./file-names.ts";
-import { readLog } from "./read-log.ts";
-import { readSnapshot } from "./read-snapshot.ts";
+import { decodeTxn } from "./log/decode-txn.ts";
+import { readLog } from "./log/read-log.ts";
+import { readSnapshot } from "./snapshot/read-snapshot.ts";
 import { chunksOf, refusalOf } from "./testing/chunks.ts";
 import { entryOf } from "./testing/entries.ts";
 import { acl, field, int, list, long } from "./testing/jute.ts";

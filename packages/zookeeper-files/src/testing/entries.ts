@@ -1,4 +1,4 @@
-import type { Txn, TxnBody } from "../txn.ts";
+import type { Txn, TxnBody } from "../log/txn.ts";
 import { acl, field, int, list, long } from "./jute.ts";
 
 const ACL: Buffer = list(acl(31, "world", "anyone"), acl(1, "digest", "ada:é"));

@@ -1,7 +1,7 @@
 import fc, { type Arbitrary } from "fast-check";
 import type { AclEntry } from "../acl.ts";
-import type { MultiOp, Txn, TxnBody } from "../txn.ts";
-import type { NodeContent, SnapshotContent } from "../write-snapshot.ts";
+import type { MultiOp, Txn, TxnBody } from "../log/txn.ts";
+import type { NodeContent, SnapshotContent } from "../snapshot/write-snapshot.ts";
 import type { ZnodeStat } from "../znode-stat.ts";
 
 const int: Arbitrary<number> = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });

@@ -1,6 +1,6 @@
-import { createLogChecker } from "../log-checker.ts";
-import { createReplay, type Replay, type ReplayOptions, type ReplayResult } from "../replay.ts";
-import { checkSnapshot } from "../snapshot-checker.ts";
+import { createLogChecker } from "../log/log-checker.ts";
+import { checkSnapshot } from "../snapshot/snapshot-checker.ts";
+import { createReplay, type Replay, type ReplayOptions, type ReplayResult } from "../tree/replay.ts";
 import { acl, field, int, list, long } from "./jute.ts";
 import { type MadeTxn, makeLog } from "./made-log.ts";
 import { type MadeSnapshot, makeSnapshot } from "./made-snapshot.ts";
