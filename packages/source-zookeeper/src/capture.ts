@@ -142,8 +142,7 @@ class HotCapture implements Capture {
   }
 
   async close(): Promise<void> {
-    await this.#parts.chosen.snapshot?.handle.close();
-    await this.#logs.close();
+    await Promise.all([this.#parts.chosen.snapshot?.handle.close(), this.#logs.close()]);
   }
 
   #entry({ plainName, path, handle, stats }: OpenDataFile, size: number): Entry {

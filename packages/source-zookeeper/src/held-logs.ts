@@ -105,7 +105,8 @@ export class HeldLogs {
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const { handle } of [...this.#logs, ...this.#copies]) await handle.close();
+    // All of them, also where one fails.
+    await Promise.all([...this.#logs, ...this.#copies].map(({ handle }) => handle.close()));
   }
 
   /**
