@@ -1,23 +1,5 @@
 import { ADLER32_START, adler32 } from "@zk-backyp/zookeeper-files";
-
-/** ZooKeeper's serialization, as far as damage is made with it. */
-export function int(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeInt32BE(value);
-  return bytes;
-}
-
-export function long(value: bigint): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigInt64BE(BigInt.asIntN(64, value));
-  return bytes;
-}
-
-export function field(value: string | Uint8Array | null): Buffer {
-  if (value === null) return int(-1);
-  const bytes = Buffer.from(value);
-  return Buffer.concat([int(bytes.byteLength), bytes]);
-}
+import { field, int, long } from "../../zookeeper-files/src/testing/jute.ts";
 
 /** world:anyone may do anything. */
 export const OPEN: Buffer = Buffer.concat([int(1), int(31), field("world"), field("anyone")]);

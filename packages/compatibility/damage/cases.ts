@@ -1,14 +1,12 @@
 import { gzipSync } from "node:zlib";
+import { field, int, long } from "../../zookeeper-files/src/testing/jute.ts";
 import {
   checksum,
   create,
   type Field,
-  field,
   fieldsOfLog,
   fieldsOfSnapshot,
-  int,
   LOG_HEADER,
-  long,
   OPEN,
   record,
   seal,

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createLogChecker } from "@zk-backyp/zookeeper-files";
-import { create, field, int, LOG_HEADER, long, record, setData, txn } from "./bytes.ts";
+import { field, int, long } from "../../zookeeper-files/src/testing/jute.ts";
+import { create, LOG_HEADER, record, setData, txn } from "./bytes.ts";
 import type { Oracle, Places } from "./oracle.ts";
 
 /** The files of one server by their path, such as `data/version-2/snapshot.0` and `log/version-2/log.1`. */

@@ -3,6 +3,7 @@ export { backupId, keys, prefixOfBackupId, requirePrefix } from "./backup-id.ts"
 export { abortable, type Bytes, CHUNK_BYTES, collect, type Measure, measured, oneChunk, rechunk } from "./bytes.ts";
 export { type Catalog, type CatalogItem, openCatalog } from "./catalog.ts";
 export type { Codec } from "./codec.ts";
+export { damageIn, isSerious } from "./damage.ts";
 export { type Entry, isEntryPath, requireEntryPath } from "./entry.ts";
 export {
   abortError,

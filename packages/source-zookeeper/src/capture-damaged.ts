@@ -11,10 +11,8 @@ import {
 import {
   type CheckedLog,
   checkSnapshot,
-  createLogChecker,
   formatZxid,
   isReached,
-  type LogSummary,
   logsFor,
   ZooKeeperFileError,
 } from "@zk-backyp/zookeeper-files";
@@ -22,7 +20,7 @@ import { configEntries, readConfigFiles } from "./config-files.ts";
 import { type ListedFile, listDataFiles, type OpenDataFile, openDataFile } from "./data-files.ts";
 import { factsOf, statusOf } from "./facts.ts";
 import { followLogs } from "./follow-logs.ts";
-import { isUnbegun } from "./held-logs.ts";
+import { isUnbegun, walkLog } from "./held-logs.ts";
 import { type Location, locate } from "./locate.ts";
 import type { ZooKeeperSourceOptions } from "./options.ts";
 import { readFileStart } from "./read-file.ts";
@@ -135,7 +133,7 @@ async function chooseWhatIsLeft(
   for (const listed of logsFor(intact?.zxid ?? 0n, await listDataFiles(location.logs, "log"))) {
     const log = await open(location.logs, listed);
     if (log === null) continue;
-    const summary = await walk(log, signal);
+    const summary = await walkLog(log, log.stats.size, signal);
     if (!isUnbegun(summary)) walked.push({ log, file: log.file, zxid: log.zxid, summary });
   }
   const first = walked.find(({ summary }) => summary.firstZxid !== null)?.summary.firstZxid ?? 1n;
@@ -171,12 +169,6 @@ async function whyDamaged(file: OpenDataFile, signal: AbortSignal): Promise<stri
     if (error instanceof ZooKeeperFileError) return error.message;
     throw error;
   }
-}
-
-async function walk(log: OpenDataFile, signal: AbortSignal): Promise<LogSummary> {
-  const checker = createLogChecker();
-  for await (const chunk of readFileStart(log.handle, log.stats.size, log.path, signal)) checker.push(chunk);
-  return checker.end();
 }
 
 const BEGINNINGS: Readonly<Record<string, Buffer>> = {

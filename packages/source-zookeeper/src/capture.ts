@@ -5,8 +5,10 @@ import {
   type Bytes,
   type Capture,
   type CaptureRequest,
+  damageIn,
   type Entry,
   isBackypError,
+  isSerious,
   type JsonObject,
   type Problem,
   type RunContext,
@@ -22,7 +24,7 @@ import { type Location, locate } from "./locate.ts";
 import type { ZooKeeperSourceOptions } from "./options.ts";
 import { readFileStart } from "./read-file.ts";
 import type { ServerStatus } from "./server-status.ts";
-import { createVerifier, DATA_FOLDER, isSerious, unrestorable, type ZooKeeperVerifier } from "./verifier.ts";
+import { createVerifier, DATA_FOLDER, type ZooKeeperVerifier } from "./verifier.ts";
 
 /** How long the files may stand still before what is missing in them counts as lost, not as on its way. */
 const SETTLE_MS = 2_000;
@@ -232,9 +234,9 @@ class HotCapture implements Capture {
   }
 
   #refusal(problems: readonly Problem[]): BackypError {
-    return unrestorable(
-      problems,
+    return damageIn(
       `the files in ${this.#parts.location.dataDir}`,
+      problems,
       ". A server that still runs holds everything in memory: do not restart it; back up another member, or make this one write a new snapshot",
     );
   }

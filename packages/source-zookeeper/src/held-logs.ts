@@ -48,7 +48,7 @@ export class HeldLogs {
     for (const log of this.#logs) {
       const stats = await log.handle.stat();
       const state = `${log.file} ${stateOf(stats)}`;
-      const summary = this.#walked.get(state) ?? (await this.#walk(log, stats.size));
+      const summary = this.#walked.get(state) ?? (await walkLog(log, stats.size, this.#signal));
       if (Date.now() - stats.mtimeMs > SETTLED_MS) this.#walked.set(state, summary);
       if (!isUnbegun(summary)) walked.push({ log, summary, state });
     }
@@ -115,7 +115,7 @@ export class HeldLogs {
    */
   async fullerCopy(walked: readonly WalkedLog[]): Promise<string | null> {
     for (const copy of this.#copies) {
-      const { lastZxid } = await this.#walk(copy, copy.stats.size);
+      const { lastZxid } = await walkLog(copy, copy.stats.size, this.#signal);
       const itself = walked.find(({ log }) => log.zxid === copy.zxid)?.summary.lastZxid ?? -1n;
       if (lastZxid !== null && lastZxid > itself) return copy.file;
     }
@@ -135,12 +135,13 @@ export class HeldLogs {
       this.#copies.push(file);
     }
   }
+}
 
-  async #walk(log: OpenDataFile, size: number): Promise<LogSummary> {
-    const checker = createLogChecker();
-    for await (const chunk of readFileStart(log.handle, size, log.path, this.#signal)) checker.push(chunk);
-    return checker.end();
-  }
+/** What the first `size` bytes of a log hold. */
+export async function walkLog(log: OpenDataFile, size: number, signal: AbortSignal): Promise<LogSummary> {
+  const checker = createLogChecker();
+  for await (const chunk of readFileStart(log.handle, size, log.path, signal)) checker.push(chunk);
+  return checker.end();
 }
 
 function changed(message: string, { path }: OpenDataFile): BackypError {

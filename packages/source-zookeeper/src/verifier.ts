@@ -2,6 +2,7 @@ import {
   BackypError,
   type Bytes,
   type Entry,
+  isSerious,
   type JsonObject,
   type Problem,
   type TimeRange,
@@ -199,23 +200,6 @@ function problemsOf(state: ReplayResult, known: readonly Problem[], snapshot: Ch
     problems.push({ severity: "info", code: "DIGEST_STALE", file: snapshot?.file ?? null, offset: null, message });
   }
   return problems;
-}
-
-export function isSerious({ severity }: Problem): boolean {
-  return severity !== "info";
-}
-
-/** The error for a set of files that would not restore without loss; it lists what is wrong with them. */
-export function unrestorable(problems: readonly Problem[], what: string, remedy = ""): BackypError {
-  const serious = problems.filter(isSerious);
-  const reasons = serious.map(({ file, message }) => (file === null ? message : `${file}: ${message}`));
-  return new BackypError(
-    "ERR_SOURCE_DAMAGED",
-    `${what} would not restore without loss: ${reasons.join("; ")}${remedy}`,
-    {
-      details: { problems: serious },
-    },
-  );
 }
 
 function damagedSnapshot(file: string, error: ZooKeeperFileError): BackypError {

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readlink, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { collect } from "../bytes.ts";
+import { isSerious } from "../damage.ts";
 import { type Entry, isEntryPath } from "../entry.ts";
 import { isBackypError } from "../errors.ts";
 import { type RunContext, silentLogger } from "../run-context.ts";
@@ -97,7 +98,7 @@ export function sourceContract(createSource: () => Promise<SourceUnderTest>): Co
       const verifier = source.verifier();
       try {
         const { problems } = verifier.finish();
-        const isRefused = problems.some(({ severity }) => severity !== "info");
+        const isRefused = problems.some(isSerious);
         assert.ok(isRefused, "finds nothing wrong with it");
       } catch (error) {
         if (!isBackypError(error, "ERR_SOURCE_DAMAGED")) throw error;
