@@ -13,9 +13,10 @@ import {
   serializeManifest,
   timesForManifest,
 } from "./manifest.ts";
+import type { BackupRun } from "./run-context.ts";
 import type { SeriesContext } from "./series.ts";
 import type { Sink } from "./sink.ts";
-import type { Capture, CaptureRequest, Problem, Verdict } from "./source.ts";
+import type { Capture, CaptureRequest, Problem, Skipped, Verdict } from "./source.ts";
 
 /** A source that goes on changing under every capture is told so after this many. */
 const MAX_ATTEMPTS = 12;
@@ -25,8 +26,8 @@ const MAX_PAUSE_MS = 1_000;
 const CLEAN_UP_TIMEOUT_MS = 30_000;
 
 /**
- * Runs one backup: capture, verify, archive, encode, hash, store; the manifest last. Returns null if the source has
- * nothing new. After a failure nothing of it is visible in the sink.
+ * Runs one backup: capture, verify, archive, encode, hash, store; the manifest last. Returns null if the source says
+ * that there is nothing to do. After a failure nothing of it is visible in the sink.
  *
  * With `mayKeepDamage` a source that turned out to be damaged is captured once more, for what there is to keep. What is
  * not damaged takes the same way with it as without.
@@ -36,19 +37,46 @@ export async function runBackup(
   mayKeepDamage: boolean,
   signal: AbortSignal,
 ): Promise<Manifest | null> {
+  const releases: (() => Promise<void>)[] = [];
+  try {
+    return await attemptUntilStored(series, mayKeepDamage, (release) => releases.push(release), signal);
+  } finally {
+    for (const release of releases.toReversed()) {
+      await release().catch((error: unknown) => {
+        series.logger.warn({ err: error }, `the source ${series.source.name} could not clear up after the run`);
+      });
+    }
+  }
+}
+
+async function attemptUntilStored(
+  series: SeriesContext,
+  mayKeepDamage: boolean,
+  atEnd: (release: () => Promise<void>) => void,
+  signal: AbortSignal,
+): Promise<Manifest | null> {
   const earlierFailures: BackypError[] = [];
+  let id = "";
+  const run: BackupRun = {
+    report: (step, facts) => series.emit("backup:step", { prefix: series.prefix, backupId: id, step, facts }),
+    atEnd,
+  };
   let allowDamaged = false;
   let fruitless = 0;
   for (let attempt = 1; ; attempt++) {
     const startedAt = series.startTime();
-    const id = backupId(series.prefix, startedAt);
+    id = backupId(series.prefix, startedAt);
     series.emit("backup:start", { prefix: series.prefix, backupId: id, attempt });
     try {
       const request: CaptureRequest = { kind: "full", earlierFailures, allowDamaged };
-      const manifest = await attemptBackup(series, id, startedAt, request, signal);
-      if (manifest === null) series.emit("backup:skipped", { prefix: series.prefix, reason: "nothing-new" });
-      else series.emit("backup:complete", { manifest });
-      return manifest;
+      const result = await attemptBackup(series, id, startedAt, request, { run, signal });
+      if ("skipped" in result) {
+        const { skipped: reason, message } = result;
+        series.emit("backup:skipped", { prefix: series.prefix, reason, message });
+        return null;
+      }
+      series.emit("backup:complete", { manifest: result });
+      return result;
     } catch (cause) {
       const changed = isBackypError(cause, "ERR_SOURCE_CHANGED");
       const keepNow = mayKeepDamage && !allowDamaged && isDamage(cause);
@@ -81,11 +109,11 @@ async function attemptBackup(
   id: string,
   startedAt: Date,
   request: CaptureRequest,
-  signal: AbortSignal,
-): Promise<Manifest | null> {
+  { run, signal }: { readonly run: BackupRun; readonly signal: AbortSignal },
+): Promise<Manifest | Skipped> {
   const { source, logger } = series;
-  const capture = await source.capture(request, { signal, logger });
-  if (capture === null) return null;
+  const capture = await source.capture(request, { signal, logger, run });
+  if ("skipped" in capture) return capture;
   try {
     return await storeCapture(series, capture, request, { id, startedAt }, signal);
   } finally {

@@ -11,6 +11,9 @@
  * | `ERR_SOURCE_UNAVAILABLE` | the source cannot be read: missing, no permission, not reachable |
  * | `ERR_SOURCE_CHANGED` | the source changed during the capture, so that a new capture has to be made |
  * | `ERR_SOURCE_DAMAGED` | the source holds nothing that would restore without loss |
+ * | `ERR_NODE_CONTROL` | what starts and stops the thing that is backed up (a supervisor) cannot be asked, or refuses |
+ * | `ERR_STOP_REFUSED` | it was not stopped for a backup, since that would do harm now |
+ * | `ERR_NODE_DOWN` | it was stopped for a backup and has not come back as it should: a person has to look at once |
  * | `ERR_SINK_UNAVAILABLE` | the store cannot be reached, or failed |
  * | `ERR_SINK_NOT_FOUND` | the store's directory or bucket does not exist |
  * | `ERR_SINK_DENIED` | the store refused the credentials or the operation |
@@ -38,6 +41,9 @@ export type ErrorCode =
   | "ERR_SOURCE_UNAVAILABLE"
   | "ERR_SOURCE_CHANGED"
   | "ERR_SOURCE_DAMAGED"
+  | "ERR_NODE_CONTROL"
+  | "ERR_STOP_REFUSED"
+  | "ERR_NODE_DOWN"
   | "ERR_SINK_UNAVAILABLE"
   | "ERR_SINK_NOT_FOUND"
   | "ERR_SINK_DENIED"

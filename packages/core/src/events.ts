@@ -30,7 +30,10 @@ export interface SeriesEvents {
   "backup:start": (event: RunStart & { readonly attempt: number }) => void;
   "backup:progress": (event: Progress) => void;
   "backup:complete": (event: { readonly manifest: Manifest }) => void;
-  "backup:skipped": (event: { readonly prefix: string; readonly reason: "nothing-new" }) => void;
+  /** Something the source did that matters beyond the run, such as stopping a server and starting it again. */
+  "backup:step": (event: RunStart & { readonly step: string; readonly facts: JsonObject }) => void;
+  /** There was nothing to do, for a `reason` that the source documents: `nothing-new`, ... */
+  "backup:skipped": (event: { readonly prefix: string; readonly reason: string; readonly message: string }) => void;
   "backup:failed": (event: RunFailure) => void;
   "verify:start": (event: RunStart) => void;
   "verify:progress": (event: Progress) => void;

@@ -40,7 +40,7 @@ export type { Position, PositionRange } from "./position.ts";
 export type { BackupReading } from "./read-backup.ts";
 export type { RestoreTargets } from "./restore.ts";
 export { syncFolders, writeEntry } from "./restore-files.ts";
-export { type Logger, type RunContext, silentLogger } from "./run-context.ts";
+export { type BackupRun, type CaptureContext, type Logger, type RunContext, silentLogger } from "./run-context.ts";
 export { openSeries, type Series, type SeriesOptions } from "./series.ts";
 export { type GetOptions, isKey, type ObjectInfo, type PutOptions, requireKey, type Sink } from "./sink.ts";
 export type {
@@ -50,6 +50,7 @@ export type {
   Rehearsal,
   RestoreFolders,
   RestoreStep,
+  Skipped,
   Source,
   TimeRange,
   Verdict,

@@ -9,7 +9,7 @@ import { gzip } from "./gzip.ts";
 import type { Manifest } from "./manifest.ts";
 import { openSeries, type Series } from "./series.ts";
 import type { Sink } from "./sink.ts";
-import type { Rehearsal } from "./source.ts";
+import type { Rehearsal, Source } from "./source.ts";
 import { memorySink, type ScriptedSource, scriptedSource, sourceContract, withFaults } from "./testing/index.ts";
 
 const { signal } = new AbortController();
@@ -221,7 +221,7 @@ describe("a series", () => {
       };
       const capture: ScriptedSource["capture"] = async (request, context) => {
         const real = await source.capture(request, context);
-        return real === null ? null : { ...real, verifier: verifier() };
+        return { ...real, verifier: verifier() };
       };
       series = openSeries({ prefix: "zk", source: { ...source, capture }, sink });
       await expect(series.backup()).rejects.toSatisfy(coded("ERR_MANIFEST_INVALID"));
@@ -278,12 +278,10 @@ describe("a series", () => {
         ...source,
         async capture() {
           const capture = await source.capture({ kind: "full", earlierFailures: [] }, { signal, logger: console });
-          return capture === null
-            ? null
-            : {
-                ...capture,
-                entries: () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) }),
-              };
+          return {
+            ...capture,
+            entries: () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) }),
+          };
         },
       };
       series = openSeries({ prefix: "zk", source: stuck, sink });
@@ -294,10 +292,10 @@ describe("a series", () => {
       const capture: ScriptedSource["capture"] = async (request, context) => {
         const opened = await source.capture(request, context);
         const close = async (): Promise<void> => {
-          await opened?.close();
+          await opened.close();
           throw new Error("it is stuck");
         };
-        return opened === null ? null : { ...opened, close };
+        return { ...opened, close };
       };
       const warnings: string[] = [];
       const logger = { debug() {}, info() {}, warn: (_: object, message: string) => warnings.push(message) };
@@ -309,11 +307,59 @@ describe("a series", () => {
       await expect(series.backup()).rejects.toSatisfy(coded("ERR_SOURCE_DAMAGED"));
     });
 
-    it("reports nothing new as skipped", async () => {
-      series = openSeries({ prefix: "zk", source: { ...source, capture: async () => null }, sink });
+    it("reports as skipped what the source says is not to be done now", async () => {
+      const capture = async () => ({ skipped: "nothing-new", message: "it is as it was" });
+      series = openSeries({ prefix: "zk", source: { ...source, capture }, sink });
+      const seen: object[] = [];
+      series.events.on("backup:skipped", (event) => seen.push(event));
       events = recorded(series);
       expect(await series.backup()).toBeNull();
       expect(events).toEqual(["backup:start", "backup:skipped"]);
+      expect(seen).toEqual([{ prefix: "zk", reason: "nothing-new", message: "it is as it was" }]);
+    });
+
+    it("passes on what the source reports, under the id of the capture that is under way", async () => {
+      const capture: Source["capture"] = (request, context) => {
+        context.run.report("looked", { failures: request.earlierFailures.length });
+        return source.capture(request, context);
+      };
+      source.failures.push(new BackypError("ERR_SOURCE_CHANGED", "again"));
+      series = openSeries({ prefix: "zk", source: { ...source, capture }, sink });
+      const steps: object[] = [];
+      series.events.on("backup:step", ({ step, facts, backupId }) => steps.push({ step, facts, backupId }));
+      const { id } = await backup();
+      expect(steps).toEqual([
+        { step: "looked", facts: { failures: 0 }, backupId: expect.not.stringMatching(id) },
+        { step: "looked", facts: { failures: 1 }, backupId: id },
+      ]);
+    });
+
+    it.each([
+      ["succeeds", null, null],
+      ["fails", "poison", "ERR_SOURCE_DAMAGED"],
+    ])("gives back at its end what its captures shared, when it %s", async (_, content, code) => {
+      const done: string[] = [];
+      const runs = new Set<object>();
+      const capture: Source["capture"] = async (request, context) => {
+        if (!runs.has(context.run)) {
+          for (const name of ["first", "second"]) {
+            context.run.atEnd(async () => {
+              done.push(`${name}, ${source.openCaptures()} open`);
+              throw new Error("it is stuck");
+            });
+          }
+        }
+        runs.add(context.run);
+        return source.capture(request, context);
+      };
+      source.failures.push(new BackypError("ERR_SOURCE_CHANGED", "again"));
+      if (content !== null) source.files.set("version-2/log.2", Buffer.from(content));
+      series = openSeries({ prefix: "zk", source: { ...source, capture }, sink });
+      const result = series.backup();
+      if (code === null) await result;
+      else await expect(result).rejects.toSatisfy(coded(code as ErrorCode));
+      expect(done).toEqual(["second, 0 open", "first, 0 open"]);
+      expect(runs.size).toBe(1);
     });
 
     it.each(["", "a/b", "../x", ".hidden", "ü", "x".repeat(200)])("refuses the prefix %j", (prefix) => {

@@ -41,7 +41,7 @@ export interface Series {
   readonly events: SeriesEmitter;
   readonly catalog: Catalog;
   /**
-   * Backs the source up. Returns null if it has nothing new. What the sink shows after a failure is as before.
+   * Backs the source up. Returns null if there is nothing to do (event `backup:skipped` says why). What the sink shows after a failure is as before.
    *
    * With `allowDamaged` a damaged source fails only if there is nothing to keep of it. What is kept is a backup with
    * `verified: false` and the damage in `problems`; a good source gives a good backup, as without.

@@ -3,7 +3,7 @@ import type { BackypError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 import type { Manifest } from "./manifest.ts";
 import type { PositionRange } from "./position.ts";
-import type { RunContext } from "./run-context.ts";
+import type { CaptureContext, RunContext } from "./run-context.ts";
 
 /** A finding about captured data. `fatal`: it would not load. `data-loss`: it would load with something missing. */
 export interface Problem {
@@ -83,6 +83,14 @@ export interface CaptureRequest {
   readonly allowDamaged?: boolean;
 }
 
+/** Why there is nothing to capture now, which is no failure. */
+export interface Skipped {
+  /** Stable lower-case words: `nothing-new`, or what else the source documents. */
+  readonly skipped: string;
+  /** For people: what was skipped, and why. */
+  readonly message: string;
+}
+
 /** One backup in the making. */
 export interface Capture {
   /** Facts about the source at this moment, for the manifest: versions, roles, what was passed over and why. */
@@ -145,12 +153,13 @@ export interface Source {
   /** File names that may lie in a restore target already and stay there, such as ZooKeeper's `myid`. */
   readonly restoreKeeps: readonly string[];
   /**
-   * Chooses what to back up. Returns null if there is nothing new.
+   * Chooses what to back up, or says why there is nothing to do now. A run may capture several times; what its captures
+   * share is kept with `context.run`.
    *
    * @throws BackypError `ERR_SOURCE_UNAVAILABLE` when the source cannot be read
    * @throws BackypError `ERR_SOURCE_DAMAGED` when it holds nothing that would restore without loss
    */
-  capture(request: CaptureRequest, context: RunContext): Promise<Capture | null>;
+  capture(request: CaptureRequest, context: CaptureContext): Promise<Capture | Skipped>;
   /** A new checker for the files of one backup, read back from an archive. */
   verifier(): Verifier;
   /**

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { abortError, BackypError } from "../errors.ts";
 import { syncFolders, writeEntry } from "../restore-files.ts";
-import type { Problem, Source, Verifier } from "../source.ts";
+import type { RunContext } from "../run-context.ts";
+import type { Capture, CaptureRequest, Problem, Source, Verifier } from "../source.ts";
 
 /** A source that holds what a test says. */
 export interface ScriptedSource extends Source {
@@ -9,6 +10,8 @@ export interface ScriptedSource extends Source {
   readonly files: Map<string, Uint8Array>;
   /** Errors of the next captures, in turn, each thrown while the last file is read. */
   readonly failures: Error[];
+  /** Never skips. */
+  capture(request: CaptureRequest, context: RunContext): Promise<Capture>;
   /** Captures that were begun and not closed. */
   openCaptures(): number;
 }
