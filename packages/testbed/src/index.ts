@@ -1,8 +1,10 @@
 export { type CephRgw, type CephRgwOptions, type CephRgwUser, cephRgwMissing, startCephRgw } from "./ceph-rgw.ts";
+export { type Certificates, makeCertificates, type TlsIdentity } from "./certificates.ts";
 export { type Fixture, type FixtureName, unpackFixture } from "./fixtures.ts";
 export { flipBit } from "./flip-bit.ts";
 export { freePorts } from "./free-port.ts";
 export { writeLargeData } from "./large-data.ts";
+export { type Monit, type MonitOptions, type MonitService, monitMissing, startMonit } from "./monit.ts";
 export { createRecordedWriter, type RecordedWriter, type RecordedWriterOptions } from "./recorded-writer.ts";
 export { fetchRelease, RELEASE_LINES, type Release, type ReleaseLine, requireReleases } from "./releases.ts";
 export { requirePart } from "./require-part.ts";

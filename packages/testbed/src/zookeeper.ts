@@ -74,9 +74,11 @@ export interface ZooKeeperServer {
 }
 
 const APT_LINE = "apt-get install --no-install-recommends zookeeper";
-// zookeeper.jar names its dependencies, but not these two: without the first the AdminServer is silently off, without
-// the second there is no log.
-const DEBIAN_JARS = ["zookeeper.jar", "servlet-api.jar", "slf4j-simple.jar"].map((jar) => `/usr/share/java/${jar}`);
+// zookeeper.jar names its dependencies, but not these: without the first the AdminServer is silently off, without the
+// second there is no log, and Netty, without which there is no TLS, needs the others.
+const DEBIAN_JARS = ["zookeeper", "servlet-api", "slf4j-simple", "netty-codec", "netty-resolver"].map(
+  (jar) => `/usr/share/java/${jar}.jar`,
+);
 const PORT_TAKEN = /Address already in use|BindException/;
 const START_ATTEMPTS = 5;
 

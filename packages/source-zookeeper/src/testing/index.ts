@@ -1,0 +1,1 @@
+export { type NodeControlContractOptions, type NodeUnderTest, nodeControlContract } from "./node-control-contract.ts";
