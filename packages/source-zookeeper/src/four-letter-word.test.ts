@@ -1,7 +1,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { isBackypError } from "@zk-backyp/core";
 import { afterEach, describe, expect, it } from "vitest";
-import { askServer, parseServerAddress } from "./four-letter-word.ts";
+import { askServer } from "./four-letter-word.ts";
 
 // A real server cannot be made to answer like this.
 let server: Server;
@@ -27,17 +27,25 @@ describe("a four-letter word", () => {
     ["is answered by nothing", "", /plain \(not TLS\) client port/],
   ])("that %s is an error that says what to do", async (_, text, message) => {
     const address = await answering((socket) => socket.end(text));
-    await expect(askServer(address, "conf", signal)).rejects.toThrow(message);
+    await expect(askServer(address, "conf", {}, signal)).rejects.toThrow(message);
   });
 
   it("is not waited for without end", { timeout: 10_000 }, async () => {
     const address = await answering(() => {});
-    await expect(askServer(address, "srvr", signal)).rejects.toThrow(/no answer within 5 s/);
+    await expect(askServer(address, "srvr", {}, signal)).rejects.toThrow(/no answer within 5 s/);
+  });
+
+  it("is not waited for longer while bytes trickle in", async () => {
+    const address = await answering((socket) => {
+      const drip = setInterval(() => socket.write("x"), 20);
+      socket.on("close", () => clearInterval(drip));
+    });
+    await expect(askServer(address, "srvr", { timeoutMs: 300 }, signal)).rejects.toThrow(/no answer within 0.3 s/);
   });
 
   it("stops when aborted", async () => {
     const address = await answering(() => {});
-    await expect(askServer(address, "srvr", AbortSignal.timeout(50))).rejects.toSatisfy((error) =>
+    await expect(askServer(address, "srvr", {}, AbortSignal.timeout(50))).rejects.toSatisfy((error) =>
       isBackypError(error, "ERR_ABORTED"),
     );
   });
@@ -50,13 +58,6 @@ describe("a four-letter word", () => {
       socket.on("drain", flood);
       flood();
     });
-    await expect(askServer(address, "srvr", signal)).rejects.toThrow(/does not end/);
+    await expect(askServer(address, "srvr", {}, signal)).rejects.toThrow(/does not end/);
   });
-});
-
-it.each([
-  ["localhost:2181", { host: "localhost", port: 2181 }],
-  ["[::1]:2181", { host: "::1", port: 2181 }],
-])("reads the address %s", (text, address) => {
-  expect(parseServerAddress(text)).toEqual(address);
 });

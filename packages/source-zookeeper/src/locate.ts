@@ -2,9 +2,10 @@ import type { Dirent } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { BackypError, systemErrorCode } from "@zk-backyp/core";
-import { parseServerAddress, type ServerAddress } from "./four-letter-word.ts";
+import { configuredMembership, isWildcard, readMyid } from "./ensemble/members.ts";
+import { parseServerAddress, type ServerAddress } from "./ensemble/server-address.ts";
 import type { ZooKeeperSourceOptions } from "./options.ts";
-import { askDirectories } from "./server-status.ts";
+import { askDirectories, ifAllowed } from "./server-status.ts";
 import { readZooCfg, type ZooCfg } from "./zoo-cfg.ts";
 
 /** Where a server keeps its things. */
@@ -27,12 +28,13 @@ export interface Location {
  */
 export async function locate(options: ZooKeeperSourceOptions, signal: AbortSignal): Promise<Location> {
   const zooCfg = options.zooCfg === undefined ? null : await readZooCfg(options.zooCfg);
-  const server = options.server === undefined ? addressFrom(zooCfg) : parseServerAddress(options.server);
   let dataDir = options.dataDir ?? zooCfg?.settings.get("dataDir");
+  const server =
+    options.server === undefined ? await addressFrom(zooCfg, dataDir, options) : parseServerAddress(options.server);
   let dataLogDir = options.dataLogDir ?? zooCfg?.settings.get("dataLogDir");
   if (zooCfg !== null) await requireSameServer(options, zooCfg);
   if (dataDir === undefined && zooCfg === null && server !== null) {
-    ({ dataDir, dataLogDir } = await askDirectories(server, signal));
+    ({ dataDir, dataLogDir } = await askDirectories(server, options, signal));
   }
   if (dataDir === undefined) {
     throw new BackypError(
@@ -69,11 +71,36 @@ async function requireSameServer({ dataDir }: ZooKeeperSourceOptions, { path, se
   );
 }
 
-function addressFrom(zooCfg: ZooCfg | null): ServerAddress | null {
-  const port = Number(zooCfg?.settings.get("clientPort"));
-  if (!Number.isInteger(port) || port < 1) return null;
-  const host = zooCfg?.settings.get("clientPortAddress") ?? "127.0.0.1";
-  return { host: host === "0.0.0.0" ? "127.0.0.1" : host, port };
+/** Where a server is asked that is known only by its `zoo.cfg`: on its plain client port, if it has one. */
+async function addressFrom(
+  zooCfg: ZooCfg | null,
+  dataDir: string | undefined,
+  { tls }: ZooKeeperSourceOptions,
+): Promise<ServerAddress | null> {
+  if (zooCfg === null) return null;
+  const { settings } = zooCfg;
+  const at = (host: string | null | undefined, port: number): ServerAddress => ({
+    host: host == null || isWildcard(host) ? "127.0.0.1" : host,
+    port,
+  });
+  const portIn = (name: string): number | null => {
+    const port = Number(settings.get(name));
+    return Number.isInteger(port) && port > 0 && port < 65_536 ? port : null;
+  };
+  const clientPort = portIn("clientPort");
+  if (clientPort !== null) return at(settings.get("clientPortAddress"), clientPort);
+  // After a change of the ensemble at run time the port is in the dynamic file.
+  if (dataDir !== undefined && settings.has("dynamicConfigFile")) {
+    const [membership, id] = await Promise.all([
+      ifAllowed(configuredMembership(zooCfg)),
+      ifAllowed(readMyid(dataDir.replace(/\/version-2\/*$/, ""))),
+    ]);
+    const client = membership?.members.find((member) => member.id === id)?.client;
+    if (client != null) return at(client.host, client.port);
+  }
+  const securePort = portIn("secureClientPort");
+  if (tls === undefined || securePort === null) return null;
+  return { scheme: "tls", ...at(settings.get("secureClientPortAddress"), securePort) };
 }
 
 /** A `dataDir` or `dataLogDir`, given itself or by its `version-2` folder. */

@@ -220,10 +220,11 @@ async function untilServing(
   while (server.end === null && performance.now() < deadline) {
     try {
       // While it starts it may take a connection and never answer.
-      const isUp = /^Mode: /m.test(await askServer(address, "srvr", signal, ANSWER_TIMEOUT_MS));
+      const isUp = /^Mode: /m.test(await askServer(address, "srvr", { timeoutMs: ANSWER_TIMEOUT_MS }, signal));
       // Another server may have won the race for the port.
-      const isOurs = isUp && isSamePath((await askDirectories(address, signal)).dataDir, join(dataDir, "version-2"));
-      if (isOurs) return await askStatus(address, signal);
+      const isOurs =
+        isUp && isSamePath((await askDirectories(address, {}, signal)).dataDir, join(dataDir, "version-2"));
+      if (isOurs) return await askStatus(address, {}, signal);
     } catch (error) {
       if (!isBackypError(error, "ERR_SOURCE_UNAVAILABLE")) throw error;
     }

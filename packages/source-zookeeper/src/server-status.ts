@@ -1,5 +1,8 @@
 import { BackypError, isBackypError } from "@zk-backyp/core";
-import { askServer, type ServerAddress } from "./four-letter-word.ts";
+import { askAdminServer } from "./ensemble/admin-server.ts";
+import type { AskOptions } from "./ensemble/ask-options.ts";
+import { formatServerAddress, type ServerAddress } from "./ensemble/server-address.ts";
+import { askServer } from "./four-letter-word.ts";
 
 /** What a running server says of itself. */
 export interface ServerStatus {
@@ -13,55 +16,163 @@ export interface ServerStatus {
   readonly nodeCount: number;
   /** How often its tree differed from the leader's digest, or null where it does not say (`mntr` not allowed, < 3.6). */
   readonly digestMismatches: number | null;
+  /** Its `myid`, or null where it does not say (`conf` not allowed). 0 on a standalone server. */
+  readonly serverId: number | null;
+  /** Whom it takes for the leader, or null where it does not say: only the AdminServer does, from 3.6 on. */
+  readonly leaderId: number | null;
+  /** On a leader: the voters, besides itself, that are in sync with it. Null where it does not say (`mntr`). */
+  readonly syncedFollowers: number | null;
+  /** On a leader: all that are connected to it, observers too. Null where it does not say (`mntr`). */
+  readonly learners: number | null;
 }
 
 /**
- * Asks a server for `srvr` and, where it allows that, `mntr`.
+ * Asks a server for `srvr` and, where it allows them, `mntr` and `conf`; or its AdminServer for the same.
  *
- * @throws BackypError `ERR_SOURCE_UNAVAILABLE`
+ * @throws BackypError `ERR_SOURCE_UNAVAILABLE` when it does not answer, or is not serving ({@link isNotServing})
+ * @throws BackypError `ERR_CONFIG_INVALID` when a file for TLS cannot be used
  */
-export async function askStatus(address: ServerAddress, signal: AbortSignal): Promise<ServerStatus> {
-  const srvr = await askServer(address, "srvr", signal);
-  const field = (name: string): string => new RegExp(`^${name}: *(.*)$`, "m").exec(srvr)?.[1]?.trim() ?? "";
-  const zxid = field("Zxid");
-  if (!/^0x[0-9a-f]+$/.test(zxid)) {
-    throw new BackypError(
-      "ERR_SOURCE_UNAVAILABLE",
-      `${address.host}:${address.port} does not answer "srvr" as ZooKeeper does; is this its client port?`,
-      { details: { server: `${address.host}:${address.port}` } },
-    );
+export async function askStatus(
+  address: ServerAddress,
+  options: AskOptions,
+  signal: AbortSignal,
+): Promise<ServerStatus> {
+  // When the first one fails, nothing of the others is left behind.
+  const others = new AbortController();
+  const asking = AbortSignal.any([signal, others.signal]);
+  try {
+    return isAdminServer(address)
+      ? await statusFromAdminServer(address, options, asking)
+      : await statusFromWords(address, options, asking);
+  } finally {
+    others.abort();
   }
+}
+
+/** Whether the error says that a server did answer, but has no quorum, or is starting. */
+export function isNotServing(error: unknown): boolean {
+  return isBackypError(error) && error.details.notServing === true;
+}
+
+export function isAdminServer({ scheme }: ServerAddress): boolean {
+  return scheme === "http" || scheme === "https";
+}
+
+async function statusFromWords(
+  address: ServerAddress,
+  options: AskOptions,
+  signal: AbortSignal,
+): Promise<ServerStatus> {
+  const [srvr, mntr, conf] = await Promise.all([
+    askServer(address, "srvr", options, signal),
+    // Only srvr is allowed by default (3.5.3 and later).
+    ifAllowed(askServer(address, "mntr", options, signal)),
+    ifAllowed(askServer(address, "conf", options, signal)),
+  ]);
+  const field = (name: string): string => new RegExp(`^${name}: *(.*)$`, "m").exec(srvr)?.[1]?.trim() ?? "";
+  const monitored = (name: string): number | null => count(new RegExp(`^zk_${name}\\s+(\\d+)$`, "m").exec(mntr ?? ""));
+  const zxid = field("Zxid");
+  if (!/^0x[0-9a-f]{1,16}$/.test(zxid)) throw notZooKeeper(address, `"srvr"`, "is this its client port?");
   return {
-    version: /^\d[\w.]*/.exec(field("Zookeeper version"))?.[0] ?? "",
+    version: versionNumber(field("Zookeeper version")),
     role: field("Mode"),
     zxid: BigInt(zxid),
     nodeCount: Number(field("Node count")),
-    digestMismatches: await askDigestMismatches(address, signal),
+    serverId: count(/^serverId=(\d+)$/m.exec(conf ?? "")),
+    leaderId: null,
+    ...fromMonitor(monitored),
   };
 }
 
-async function askDigestMismatches(address: ServerAddress, signal: AbortSignal): Promise<number | null> {
+async function statusFromAdminServer(
+  address: ServerAddress,
+  options: AskOptions,
+  signal: AbortSignal,
+): Promise<ServerStatus> {
+  const ask = (command: string): Promise<Readonly<Record<string, unknown>>> =>
+    askAdminServer(address, command, options, signal);
+  const [server, monitor, configuration, leader] = await Promise.all([
+    ask("server_stats"),
+    ifAllowed(ask("monitor")),
+    ifAllowed(ask("configuration")),
+    ifAllowed(ask("leader")),
+  ]);
+  const stats = server.server_stats as Record<string, unknown> | null | undefined;
+  const zxid = stats?.last_processed_zxid;
+  const isZxid = typeof zxid === "bigint" || Number.isSafeInteger(zxid);
+  if (!isZxid || typeof stats?.server_state !== "string") {
+    throw notZooKeeper(address, "server_stats", "is this its AdminServer?");
+  }
+  return {
+    version: versionNumber(String(server.version)),
+    role: server.read_only === true ? "read-only" : stats.server_state,
+    zxid: BigInt.asUintN(64, BigInt(zxid as bigint | number)),
+    nodeCount: Number(server.node_count),
+    serverId: wholeNumber(configuration?.server_id),
+    leaderId: wholeNumber(leader?.leader_id),
+    ...fromMonitor((name) => wholeNumber(monitor?.[name])),
+  };
+}
+
+function fromMonitor(
+  figure: (name: string) => number | null,
+): Pick<ServerStatus, "digestMismatches" | "syncedFollowers" | "learners"> {
+  const synced = figure("synced_followers");
+  return {
+    digestMismatches: figure("digest_mismatches_count"),
+    // Followers that have no vote, because they are only about to join, are among them from 3.6 on.
+    syncedFollowers: synced === null ? null : synced - (figure("synced_non_voting_followers") ?? 0),
+    // Its name up to 3.5.
+    learners: figure("learners") ?? figure("followers"),
+  };
+}
+
+/** Null when the server does not answer that. */
+export async function ifAllowed<T>(answer: Promise<T>): Promise<T | null> {
   try {
-    const mntr = await askServer(address, "mntr", signal);
-    const count = /^zk_digest_mismatches_count\s+(\d+)$/m.exec(mntr)?.[1];
-    return count === undefined ? null : Number(count);
+    return await answer;
   } catch (error) {
-    // Only srvr is allowed by default (3.5.3 and later).
     if (isBackypError(error, "ERR_SOURCE_UNAVAILABLE")) return null;
     throw error;
   }
 }
 
 /**
- * The `version-2` folders that a server says it uses (four-letter word `conf`).
+ * The `version-2` folders that a server says it uses (four-letter word `conf`, or the AdminServer's `configuration`).
  *
  * @throws BackypError `ERR_SOURCE_UNAVAILABLE`
  */
 export async function askDirectories(
   address: ServerAddress,
+  options: AskOptions,
   signal: AbortSignal,
 ): Promise<{ dataDir: string | undefined; dataLogDir: string | undefined }> {
-  const conf = await askServer(address, "conf", signal);
+  if (isAdminServer(address)) {
+    const said = await askAdminServer(address, "configuration", options, signal);
+    const path = (value: unknown): string | undefined =>
+      typeof value === "string" && value !== "" ? value : undefined;
+    return { dataDir: path(said.data_dir), dataLogDir: path(said.data_log_dir) };
+  }
+  const conf = await askServer(address, "conf", options, signal);
   const field = (name: string): string | undefined => new RegExp(`^${name}=(.+)$`, "m").exec(conf)?.[1]?.trim();
   return { dataDir: field("dataDir"), dataLogDir: field("dataLogDir") };
+}
+
+function versionNumber(text: string): string {
+  return /^\d[\w.]*/.exec(text)?.[0] ?? "";
+}
+
+function count(match: RegExpExecArray | null): number | null {
+  return match === null ? null : Number(match[1]);
+}
+
+function wholeNumber(value: unknown): number | null {
+  return Number.isSafeInteger(value) ? (value as number) : null;
+}
+
+function notZooKeeper(address: ServerAddress, what: string, hint: string): BackypError {
+  const server = formatServerAddress(address);
+  return new BackypError("ERR_SOURCE_UNAVAILABLE", `${server} does not answer ${what} as ZooKeeper does; ${hint}`, {
+    details: { server },
+  });
 }

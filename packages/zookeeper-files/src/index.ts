@@ -3,6 +3,8 @@ export { ADLER32_START, adler32 } from "./adler32.ts";
 export { type DataFile, type DataFiles, findDataFiles, type ServerFile } from "./directory.ts";
 export { type FileErrorCode, ZooKeeperFileError } from "./file-error.ts";
 export { type Compression, type FileName, logsFor, parseFileName } from "./file-names.ts";
+export { JuteReader, type Refuse } from "./jute/jute-reader.ts";
+export { JuteWriter } from "./jute/jute-writer.ts";
 export { type CutLogOptions, cutLog } from "./log/cut-log.ts";
 export { decodeTxn } from "./log/decode-txn.ts";
 export { encodeTxn } from "./log/encode-txn.ts";
