@@ -174,5 +174,12 @@ export interface Source {
    * @throws BackypError `ERR_REHEARSAL_UNAVAILABLE` when something that it needs is not installed
    */
   rehearse?(context: RunContext): Promise<Rehearsal>;
+  /**
+   * Pays what a run that died has left owing, such as the start of a server that it had stopped; a source that leaves
+   * nothing does without. For the start of a daemon, and for whoever wants it done now. A capture does it by itself.
+   *
+   * @returns what was done, for people and programs
+   */
+  recover?(context: RunContext): Promise<JsonObject>;
   close(): Promise<void>;
 }

@@ -16,13 +16,12 @@ import {
   logsFor,
   ZooKeeperFileError,
 } from "@zk-backyp/zookeeper-files";
-import { configEntries, readConfigFiles } from "./config-files.ts";
+import type { CapturedServer } from "./captured-server.ts";
+import { configEntries } from "./config-files.ts";
 import { type ListedFile, listDataFiles, type OpenDataFile, openDataFile } from "./data-files.ts";
-import { factsOf, statusOf } from "./facts.ts";
 import { followLogs } from "./follow-logs.ts";
 import { isUnbegun, walkLog } from "./held-logs.ts";
-import { type Location, locate } from "./locate.ts";
-import type { ZooKeeperSourceOptions } from "./options.ts";
+import type { Location } from "./locate.ts";
 import { readFileStart } from "./read-file.ts";
 import type { ServerStatus } from "./server-status.ts";
 import { createVerifier, DAMAGED_FOLDER, DATA_FOLDER } from "./verifier.ts";
@@ -35,7 +34,7 @@ interface KeptFile {
 }
 
 /**
- * Keeps what there is of a server's data after {@link captureHot} refused it.
+ * Keeps what there is of a server's data after {@link captureFiles} refused it.
  *
  * `version-2` gets the newest state that a server would still load and that is of one piece: the newest snapshot that is
  * intact by itself, and the logs from it on up to the first damage or gap. `damaged` gets every file that may hold more,
@@ -45,14 +44,11 @@ interface KeptFile {
  * @throws BackypError `ERR_SOURCE_DAMAGED` when nothing in there is ZooKeeper's
  */
 export async function captureDamaged(
-  options: ZooKeeperSourceOptions,
+  { location, config, ...server }: CapturedServer,
   { earlierFailures }: CaptureRequest,
-  context: RunContext,
+  { signal }: RunContext,
 ): Promise<Capture> {
-  const { signal, logger } = context;
-  const location = await locate(options, signal);
-  const config = await readConfigFiles(location, logger);
-  const status = await statusOf(location, options, context);
+  const status = await server.status();
   const opened: OpenDataFile[] = [];
   const close = async (): Promise<void> => {
     for (const { handle } of opened.splice(0)) await handle.close();
@@ -66,7 +62,7 @@ export async function captureDamaged(
       throw refusal ?? new BackypError("ERR_SOURCE_DAMAGED", `${location.dataDir} holds nothing to keep`);
     }
     return {
-      facts: factsOf(location, status, config, passedOver),
+      facts: server.facts(status, passedOver),
       estimatedBytes: kept.reduce((sum, { size }) => sum + size, 0),
       verifier: {
         watch: verifier.watch,

@@ -15,13 +15,11 @@ import {
   type Verdict,
 } from "@zk-backyp/core";
 import { type CheckedLog, formatZxid, isReached, planRecovery } from "@zk-backyp/zookeeper-files";
+import type { CapturedServer } from "./captured-server.ts";
 import { type ChosenFiles, chooseFiles, needLaterTxn, rejectSnapshot } from "./choose-files.ts";
-import { type ConfigFile, configEntries, readConfigFiles } from "./config-files.ts";
+import { configEntries } from "./config-files.ts";
 import { type OpenDataFile, stateOf } from "./data-files.ts";
-import { factsOf, statusOf } from "./facts.ts";
 import { HeldLogs, type WalkedLog } from "./held-logs.ts";
-import { type Location, locate } from "./locate.ts";
-import type { ZooKeeperSourceOptions } from "./options.ts";
 import { readFileStart } from "./read-file.ts";
 import type { ServerStatus } from "./server-status.ts";
 import { createVerifier, DATA_FOLDER, type ZooKeeperVerifier } from "./verifier.ts";
@@ -35,7 +33,7 @@ const POLL_MS = 50;
 const OF_THE_SNAPSHOT: ReadonlySet<string> = new Set(["DIGEST_MISMATCH", "DANGLING_ACL_USED"]);
 
 /**
- * Begins the backup of a running (or stopped) server from its files, without stopping it.
+ * Begins the backup of a server from its files, whether it runs meanwhile or not.
  *
  * Chosen is the newest snapshot. It is checked as it is archived; if that finds damage the run is told to capture
  * again, and the next capture takes the one before it. The logs come after the snapshot: from the one a server would
@@ -44,52 +42,49 @@ const OF_THE_SNAPSHOT: ReadonlySet<string> = new Set(["DIGEST_MISMATCH", "DANGLI
  *
  * @throws BackypError `ERR_SOURCE_UNAVAILABLE`, `ERR_SOURCE_DAMAGED`
  */
-export async function captureHot(
-  options: ZooKeeperSourceOptions,
+export async function captureFiles(
+  server: CapturedServer,
   request: CaptureRequest,
   context: RunContext,
 ): Promise<Capture> {
-  const { signal, logger } = context;
+  const { signal } = context;
   if (signal.aborted) throw abortError(signal);
-  const location = await locate(options, signal);
-  const config = await readConfigFiles(location, logger);
-  const chosen = await chooseFiles(location, request, signal);
+  const chosen = await chooseFiles(server.location, request, signal);
   try {
     // Asked after the snapshot was complete, so that it covers what the snapshot shows, also where no digest tells.
-    const status = await statusOf(location, options, context);
-    return new HotCapture({ location, status, config, chosen, context });
+    const status = await server.status();
+    return new FilesCapture({ server, status, chosen, context });
   } catch (error) {
     for (const file of [chosen.snapshot, ...chosen.logs]) await file?.handle.close();
     throw error;
   }
 }
 
-interface HotCaptureParts {
-  readonly location: Location;
+interface FilesCaptureParts {
+  readonly server: CapturedServer;
   readonly status: ServerStatus | null;
-  readonly config: readonly ConfigFile[];
   readonly chosen: ChosenFiles;
   readonly context: RunContext;
 }
 
-class HotCapture implements Capture {
-  readonly #parts: HotCaptureParts;
+class FilesCapture implements Capture {
+  readonly #parts: FilesCaptureParts;
   readonly #logs: HeldLogs;
   readonly #verifier: ZooKeeperVerifier = createVerifier();
   readonly estimatedBytes: number;
 
-  constructor(parts: HotCaptureParts) {
+  constructor(parts: FilesCaptureParts) {
     this.#parts = parts;
     const { snapshot, logs } = parts.chosen;
-    this.#logs = new HeldLogs(parts.location.logs, snapshot, logs, parts.context.signal);
+    this.#logs = new HeldLogs(parts.server.location.logs, snapshot, logs, parts.context.signal);
     // Logs are allocated ahead; what is really on the disk is nearer to what will be read.
     const allocated = logs.map(({ stats }) => Math.min(stats.size, stats.blocks * 512));
     this.estimatedBytes = (snapshot?.stats.size ?? 0) + allocated.reduce((sum, bytes) => sum + bytes, 0);
   }
 
   get facts(): JsonObject {
-    const { status, location, chosen, config } = this.#parts;
-    return factsOf(location, status, config, chosen.rejections);
+    const { server, status, chosen } = this.#parts;
+    return server.facts(status, chosen.rejections);
   }
 
   get verifier(): ZooKeeperVerifier {
@@ -140,7 +135,7 @@ class HotCapture implements Capture {
     const logs = await this.#coveringLogs();
     for (const { log, summary } of logs) yield this.#entry(log, summary.bytes);
     await this.#logs.requireOneHistory();
-    yield* configEntries(this.#parts.config);
+    yield* configEntries(this.#parts.server.config);
   }
 
   async close(): Promise<void> {
@@ -200,7 +195,8 @@ class HotCapture implements Capture {
 
   /** What keeps these logs from being archived, as the error to end with if it stays that way. Null when all is there. */
   #whatIsMissing(walked: readonly WalkedLog[]): BackypError | null {
-    const { status, location, chosen } = this.#parts;
+    const { server, status, chosen } = this.#parts;
+    const { location } = server;
     const logs = walked.map(({ log, summary }): CheckedLog => {
       // The unfinished record at its end, whatever a server would say to it, is not archived.
       const problems = summary.end === "torn" ? [] : summary.problems;
@@ -235,7 +231,7 @@ class HotCapture implements Capture {
 
   #refusal(problems: readonly Problem[]): BackypError {
     return damageIn(
-      `the files in ${this.#parts.location.dataDir}`,
+      `the files in ${this.#parts.server.location.dataDir}`,
       problems,
       ". A server that still runs holds everything in memory: do not restart it; back up another member, or make this one write a new snapshot",
     );

@@ -15,7 +15,7 @@ export async function statusOf(
 ): Promise<ServerStatus | null> {
   if (server === null) return null;
   try {
-    const status = await askStatus(server, signal);
+    const status = await askStatus(server, { tls: options.tls }, signal);
     if ((status.digestMismatches ?? 0) > 0) {
       logger.warn(
         { server, digestMismatches: status.digestMismatches },
@@ -38,7 +38,6 @@ export function factsOf(
   passedOver: readonly Pick<Rejection, "file" | "reason">[],
 ): JsonObject {
   return {
-    mode: "hot",
     server:
       status === null
         ? null

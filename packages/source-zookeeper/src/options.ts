@@ -1,5 +1,8 @@
 import { parseWith } from "@zk-backyp/core";
 import { z } from "zod";
+import { type ColdOptions, coldSchema } from "./cold/cold-options.ts";
+import { serverAddressSchema } from "./ensemble/server-address.ts";
+import { type TlsFiles, tlsFilesSchema } from "./ensemble/tls-files.ts";
 
 /** How to find and read a ZooKeeper server's files. */
 export interface ZooKeeperSourceOptions {
@@ -10,10 +13,21 @@ export interface ZooKeeperSourceOptions {
   /** The server's `zoo.cfg`: tells the directories and the client port, and is kept in the archive. */
   readonly zooCfg?: string;
   /**
-   * `host:port` of the server's plain client port. Tells the directories if nothing else does (needs `conf` in the
-   * server's `4lw.commands.whitelist`), and how far the logs must reach. Default: from `zooCfg`, else none.
+   * Where the server is asked: `host:port` (plain client port), `tls://host:port` (`secureClientPort`),
+   * `http://host:port` or `https://host:port` (AdminServer, 3.5 and later). Tells the directories if nothing else does (on
+   * a client port that needs `conf` in the server's `4lw.commands.whitelist`), and how far the logs must reach. Default:
+   * from `zooCfg`, else none.
    */
   readonly server?: string;
+  /** Certificates for a `server` with `tls:` or `https:`. */
+  readonly tls?: TlsFiles;
+  /**
+   * `hot` (default): the server is left alone. `cold`: it is stopped while its files are linked, and started again; see
+   * {@link ColdOptions}. Only `cold` needs `cold`, `dataDir` or `zooCfg`, and `server` or `zooCfg`.
+   */
+  readonly mode?: "hot" | "cold";
+  /** How, and when not, the node is stopped with `mode: "cold"`. */
+  readonly cold?: ColdOptions;
 }
 
 const path = z.string().min(1, "is empty");
@@ -23,10 +37,10 @@ const schema: z.ZodType<ZooKeeperSourceOptions> = z
     dataDir: path,
     dataLogDir: path,
     zooCfg: path,
-    server: z
-      .string()
-      .regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:]+):\d{1,5}$/, "is not host:port")
-      .refine((text) => Number(text.split(":").at(-1)) < 65_536, "has no such port"),
+    server: serverAddressSchema,
+    tls: tlsFilesSchema,
+    mode: z.enum(["hot", "cold"]),
+    cold: coldSchema,
   })
   .partial()
   .refine(
@@ -35,7 +49,19 @@ const schema: z.ZodType<ZooKeeperSourceOptions> = z
       message: "needs dataDir beside it",
       path: ["dataLogDir"],
     },
-  ) as z.ZodType<ZooKeeperSourceOptions>;
+  )
+  .refine(({ mode, cold }) => mode !== "cold" || cold !== undefined, {
+    message: "needs cold.control: what stops and starts the node",
+    path: ["mode"],
+  })
+  .refine(({ mode, server, zooCfg }) => mode !== "cold" || server !== undefined || zooCfg !== undefined, {
+    message: "needs server or zooCfg: where the node is asked before it is stopped and after it was started",
+    path: ["mode"],
+  })
+  .refine(({ mode, dataDir, zooCfg }) => mode !== "cold" || dataDir !== undefined || zooCfg !== undefined, {
+    message: "needs dataDir or zooCfg: a server that is down cannot say where its data is",
+    path: ["mode"],
+  }) as z.ZodType<ZooKeeperSourceOptions>;
 
 /** @throws BackypError `ERR_CONFIG_INVALID` */
 export function parseOptions(raw: unknown): ZooKeeperSourceOptions {

@@ -1,0 +1,216 @@
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { abortError, BackypError, isBackypError } from "@zk-backyp/core";
+import { formatZxid } from "@zk-backyp/zookeeper-files";
+import type { NodeControl, NodeState, NodeStatus } from "../node-control/node-control.ts";
+import type { ServerStatus } from "../server-status.ts";
+import { isAlive, type ProcessIdentity } from "../stop-promise/process-identity.ts";
+
+/** Short, since every wait is a part of the downtime. */
+const POLL_MS = 10;
+/** How long a port may stay open behind a process that is gone, or a supervisor that calls it stopped. */
+const PORT_GRACE_MS = 5_000;
+const CONNECT_TIMEOUT_MS = 500;
+/** How often the supervisor is asked whether what it was to start is still there. */
+const LOOK_MS = 500;
+/** A start that the supervisor has forgotten, or that failed, is asked for again this long after the last time. */
+const ASK_AGAIN_MS = 2_000;
+/** How long a process has to go on serving that was asked to stop and did not, before nobody expects it to stop any more. */
+export const SETTLE_MS = 20_000;
+const SERVING: ReadonlySet<string> = new Set(["leader", "follower", "observer", "standalone"]);
+
+/** The node that is stopped, as far as waiting for it goes. */
+export interface AwaitedNode {
+  readonly control: NodeControl;
+  /** Where clients connect to it. */
+  readonly port: { readonly host: string; readonly port: number };
+  /** Its own word. Fails when it does not answer soon. */
+  ask(signal: AbortSignal): Promise<ServerStatus>;
+  /** Why an operator wants it to stay stopped, or null. */
+  whyKeepStopped(signal: AbortSignal): Promise<string | null>;
+}
+
+/**
+ * Resolves when the node is stopped beyond doubt: the supervisor says so, the process is gone, and nobody listens on the
+ * port.
+ *
+ * @param asked the process that was asked to stop, where it is known
+ * @throws BackypError `ERR_NODE_CONTROL` when something else answers on its port; the signal's reason when it is aborted
+ */
+export async function untilStopped(
+  node: AwaitedNode,
+  asked: ProcessIdentity | null,
+  signal: AbortSignal,
+): Promise<void> {
+  let calledStoppedAt: number | null = null;
+  while (true) {
+    if (signal.aborted) throw abortError(signal);
+    const isOpen = await isListening(node.port);
+    // The supervisor last: it is the slowest to ask.
+    if ((asked === null || !(await isAlive(asked))) && (await isDown(node.control, signal))) {
+      if (!isOpen) return;
+      calledStoppedAt ??= performance.now();
+      if (performance.now() - calledStoppedAt > PORT_GRACE_MS) throw anotherServer(node);
+    }
+    await pause(signal, POLL_MS);
+  }
+}
+
+async function isDown(control: NodeControl, signal: AbortSignal): Promise<boolean> {
+  try {
+    const { state } = await control.status({ signal });
+    // Some supervisors count the exit code of a JVM that was told to end as a failure.
+    return state === "stopped" || state === "failed";
+  } catch (error) {
+    // It was asked before the stop and could answer: it is busy, or reads its configuration again.
+    if (isBackypError(error, "ERR_NODE_CONTROL")) return false;
+    throw error;
+  }
+}
+
+function anotherServer({ control, port }: AwaitedNode): BackypError {
+  return new BackypError(
+    "ERR_NODE_CONTROL",
+    `${control.name} is stopped, but ${port.host}:${port.port} still answers: does it control another server than the one that is backed up?`,
+    { details: { node: control.name, port: port.port } },
+  );
+}
+
+/** Whether somebody accepts connections. What is neither accepted nor refused counts as somebody. */
+export function isListening({ host, port }: AwaitedNode["port"]): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port });
+    const settle = (listening: boolean): void => {
+      socket.destroy();
+      resolve(listening);
+    };
+    socket.setTimeout(CONNECT_TIMEOUT_MS, () => settle(true));
+    socket.on("connect", () => settle(true));
+    socket.on("error", (error: NodeJS.ErrnoException) => settle(error.code !== "ECONNREFUSED"));
+  });
+}
+
+/** What is known of a node that does not come back. */
+export class NotBack extends Error {
+  /** Somebody stopped it again, on purpose: nothing is owed any more. */
+  readonly isDeliberate: boolean;
+
+  constructor(message: string, options: { readonly isDeliberate?: boolean; readonly cause?: unknown } = {}) {
+    super(message, { cause: options.cause });
+    this.isDeliberate = options.isDeliberate === true;
+  }
+}
+
+/** What came before a start. */
+export interface StopBefore {
+  /** The process that was asked to stop, where it is known. */
+  readonly asked: ProcessIdentity | null;
+  /** Whether it was seen to be gone. If not, it may answer for a while, and go then. */
+  readonly isGone: boolean;
+}
+
+/**
+ * Asks for the start until it is accepted, and asks again where the node is down nevertheless; resolves when it serves.
+ *
+ * A process that was asked to stop and is still there may be about to: it counts only once it has served for
+ * {@link SETTLE_MS}.
+ *
+ * @param onAccepted called when the supervisor has accepted the start for the first time
+ * @throws NotBack when the signal is aborted before that, or an operator has stopped the node meanwhile
+ */
+export async function untilServing(
+  node: AwaitedNode,
+  before: StopBefore,
+  onAccepted: () => void,
+  signal: AbortSignal,
+): Promise<ServerStatus> {
+  let { isGone } = before;
+  let servesSince = Number.NaN;
+  let askedAt = Number.NEGATIVE_INFINITY;
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  let accepted = 0;
+  let wasUp = false;
+  let state: NodeState = "stopped";
+  let trouble = "";
+  let answer = "it was not asked";
+  const needsStart = (): boolean => state === "stopped" || state === "failed";
+
+  while (!signal.aborted) {
+    const now = performance.now();
+    if (accepted === 0 || (needsStart() && now - askedAt > ASK_AGAIN_MS)) {
+      const why = await node.whyKeepStopped(signal).catch(() => null);
+      if (why !== null) throw new NotBack(`it is kept stopped: ${why}`, { isDeliberate: true });
+      if (wasUp && state === "stopped") {
+        throw new NotBack("somebody stopped it again while it was starting", { isDeliberate: true });
+      }
+      askedAt = now;
+      try {
+        await node.control.start({ signal });
+        accepted += 1;
+        if (accepted === 1) onAccepted();
+        trouble = "";
+      } catch (error) {
+        // That the time is over is no trouble of the supervisor's.
+        if (!signal.aborted) trouble = (error as Error).message;
+        await pause(signal, accepted === 0 ? LOOK_MS : 0);
+      }
+    }
+    let serving: ServerStatus | null = null;
+    try {
+      const status = await node.ask(signal);
+      if (SERVING.has(status.role)) serving = status;
+      answer = `it says that it is ${status.role || "nothing yet"}`;
+    } catch (error) {
+      if (!signal.aborted) answer = (error as Error).message;
+    }
+    if (serving !== null && isGone) return serving;
+    if (now - lookedAt > LOOK_MS) {
+      lookedAt = now;
+      const looked = await node.control.status({ signal }).catch((error: Error): NodeStatus | null => {
+        if (!signal.aborted) trouble = error.message;
+        return null;
+      });
+      state = looked?.state ?? state;
+      isGone ||= before.asked === null ? looked !== null && needsStart() : !(await isAlive(before.asked));
+      // One that was starting may be down because its supervisor was restarted and has forgotten the request; the process
+      // that was asked to stop, because it was asked.
+      wasUp ||= isGone && looked?.state === "running" && isAnother(looked.pid, before.asked);
+    }
+    if (serving === null || state !== "running") servesSince = Number.NaN;
+    else if (Number.isNaN(servesSince)) servesSince = now;
+    else if (now - servesSince > SETTLE_MS) return serving;
+    await pause(signal, POLL_MS);
+  }
+  const asked = accepted === 0 ? "no start was accepted" : `the start was accepted ${accepted} times`;
+  const facts = [asked, trouble, `its supervisor says that it is ${state}`, answer].filter((fact) => fact !== "");
+  throw new NotBack(facts.join("; "));
+}
+
+function isAnother(pid: number | null, asked: ProcessIdentity | null): boolean {
+  return asked === null || (pid !== null && pid !== asked.pid);
+}
+
+/**
+ * Resolves when a node that serves has applied what the ensemble had before.
+ *
+ * @throws NotBack when the signal is aborted before that
+ */
+export async function untilCaughtUp(node: AwaitedNode, zxid: bigint, signal: AbortSignal): Promise<ServerStatus> {
+  let answer = "it was not asked";
+  while (!signal.aborted) {
+    try {
+      const status = await node.ask(signal);
+      if (SERVING.has(status.role) && status.zxid >= zxid) return status;
+      answer = `it is ${status.role} and has applied ${formatZxid(status.zxid)}`;
+    } catch (error) {
+      if (isBackypError(error, "ERR_ABORTED")) break;
+      answer = (error as Error).message;
+    }
+    await pause(signal, POLL_MS);
+  }
+  throw new NotBack(`it serves, but is behind: the ensemble had ${formatZxid(zxid)} when it was stopped; ${answer}`);
+}
+
+async function pause(signal: AbortSignal, ms: number): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => {});
+}
