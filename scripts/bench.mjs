@@ -6,6 +6,7 @@ import { main, root, run, SetupError } from "./setup.mjs";
 /** What each measures, and where it is. */
 const BENCHES = {
   verify: "checking a snapshot of a million znodes, against ZooKeeper's own classes",
+  downtime: "how long a node is down for a cold backup, against a bare restart and tar (--full: with 2 GB too)",
 };
 
 await main(async ([name, ...args]) => {

@@ -7,6 +7,7 @@ import type { CommandContext } from "./command-context.ts";
 import { backup } from "./commands/backup.ts";
 import { inspect } from "./commands/inspect.ts";
 import { list } from "./commands/list.ts";
+import { recover } from "./commands/recover.ts";
 import { restore } from "./commands/restore.ts";
 import { show } from "./commands/show.ts";
 import { verify } from "./commands/verify.ts";
@@ -15,6 +16,7 @@ import { createLogger } from "./logger.ts";
 import { DEFAULT_PREFIX } from "./open-series.ts";
 import { printable } from "./printable.ts";
 import { ReaderGone } from "./reader-gone.ts";
+import type { SourceFlags } from "./source-flags.ts";
 import { version } from "./version.ts";
 
 /** Options that several commands have, as commander hands them over. */
@@ -25,14 +27,10 @@ export interface CommonFlags {
   readonly series?: string;
 }
 
-interface BackupFlags {
+interface BackupFlags extends SourceFlags {
   readonly to?: string;
   readonly compression?: string;
   readonly allowDamaged?: true;
-  readonly dataDir?: string;
-  readonly dataLogDir?: string;
-  readonly zooCfg?: string;
-  readonly server?: string;
 }
 
 interface RestoreCommandFlags {
@@ -126,27 +124,55 @@ function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Com
       .description(description)
       .option("--json", "print one JSON document to stdout")
       .addHelpText("after", `\nExamples:\n${examples}`);
-  const ofSeries = (name: string, description: string, examples: string): Command =>
-    command(name, description, examples)
-      .option("--prefix <prefix>", `what the backups' ids begin with (default: that of the id, else ${DEFAULT_PREFIX})`)
+  const withConfig = (command: Command): Command =>
+    command
       .option(
         "--config <file>",
         "configuration file (default: zk-backyp.config.yaml, .json, .js or .ts in this directory)",
       )
       .option("--series <name>", "series of the configuration (default: the only one)");
+  const ofSeries = (name: string, description: string, examples: string): Command =>
+    withConfig(
+      command(name, description, examples).option(
+        "--prefix <prefix>",
+        `what the backups' ids begin with (default: that of the id, else ${DEFAULT_PREFIX})`,
+      ),
+    );
+  const withServer = (command: Command): Command =>
+    command
+      .option("--data-dir <dir>", "the server's dataDir")
+      .option("--data-log-dir <dir>", "the server's dataLogDir, if it has its own")
+      .option(
+        "--zoo-cfg <file>",
+        "the server's zoo.cfg: tells the directories and the port, and is kept with the backup",
+      )
+      .option(
+        "--server <host:port>",
+        "the server's client port: tells how far the logs must reach, and the directories if nothing else does",
+      )
+      .option(
+        "--control <kind:name>",
+        "what stops and starts the server for a cold backup: monit:SERVICE, systemd:UNIT or helper:/path/to.sock",
+      );
   const from = new Option(
     "--from <sink>",
     "where the backups are: a directory, s3://bucket/prefix?endpoint=..., or another sink plugin's address",
   );
 
-  ofSeries("backup", "back a ZooKeeper server up while it runs, and print the manifest", BACKUP_EXAMPLES)
-    .option("--data-dir <dir>", "the server's dataDir")
-    .option("--data-log-dir <dir>", "the server's dataLogDir, if it has its own")
-    .option("--zoo-cfg <file>", "the server's zoo.cfg: tells the directories and the port, and is kept with the backup")
-    .option(
-      "--server <host:port>",
-      "the server's client port: tells how far the logs must reach, and the directories if nothing else does",
+  withServer(ofSeries("backup", "back a ZooKeeper server up, and print the manifest", BACKUP_EXAMPLES))
+    .addOption(
+      new Option(
+        "--mode <mode>",
+        "hot: while it runs; cold: stop it, link its files, start it again (default: the series' own, else hot)",
+      ).choices(["hot", "cold"]),
     )
+    .addOption(
+      new Option("--if-leader <action>", "a cold backup of the leader: skip it (the default), or proceed").choices([
+        "skip",
+        "proceed",
+      ]),
+    )
+    .option("--allow-standalone", "a cold backup of a server that nobody stands in for meanwhile")
     .option(
       "--to <sink>",
       "where to: a directory, s3://bucket/prefix?endpoint=...&region=..., or another sink plugin's address",
@@ -155,7 +181,7 @@ function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Com
     .option("--allow-damaged", "if the data is damaged, keep what there is, as a backup that is marked as damaged")
     .action((flags: CommonFlags & BackupFlags) =>
       run(flags.json === true, (context) =>
-        backup({ ...flags, address: flags.to, source: sourceOptions(flags) }, context),
+        backup({ ...flags, address: flags.to, source: sourceFlags(flags) }, context),
       ),
     );
 
@@ -205,15 +231,44 @@ function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Com
     .argument("<path...>", "data directories, version-2 directories, or single files, taken together")
     .action((paths: string[], flags: CommonFlags) => run(flags.json === true, (context) => inspect(paths, context)));
 
+  withServer(
+    withConfig(
+      command(
+        "recover",
+        "start the server that a backup has left stopped when it died, and remove what else it has left",
+        RECOVER_EXAMPLES,
+      ),
+    ),
+  ).action((flags: CommonFlags & SourceFlags) =>
+    run(flags.json === true, (context) =>
+      recover({ ...flags, source: { ...sourceFlags(flags), mode: "cold" } }, context),
+    ),
+  );
+
+  program
+    .command("helper")
+    .description("stop and start one server for backups that may not do that themselves, until it is told to end")
+    .requiredOption(
+      "--config <file>",
+      "configuration file with a section helper, which only root and this user can write",
+    )
+    .addHelpText("after", `\nExamples:\n${HELPER_EXAMPLES}`)
+    .action((flags: { readonly config: string }) =>
+      run(false, async (context) => {
+        // It is the one command that needs the source in any case.
+        const { helper } = await import("./commands/helper.ts");
+        return helper(flags, context);
+      }),
+    );
+
   addBrowseCommands(ofSeries, from, run);
 
   return program;
 }
 
-/** The flags that are options of the ZooKeeper source. */
-function sourceOptions({ dataDir, dataLogDir, zooCfg, server }: BackupFlags): Record<string, string> {
-  const given = Object.entries({ dataDir, dataLogDir, zooCfg, server });
-  return Object.fromEntries(given.filter((option): option is [string, string] => option[1] !== undefined));
+function sourceFlags(flags: SourceFlags): SourceFlags {
+  const { dataDir, dataLogDir, zooCfg, server, mode, control, ifLeader, allowStandalone } = flags;
+  return { dataDir, dataLogDir, zooCfg, server, mode, control, ifLeader, allowStandalone };
 }
 
 const MAIN_EXAMPLES = `
@@ -223,7 +278,8 @@ Examples:
   zk-backyp restore latest --from /backups --to /var/lib/zookeeper-restored
 
 Exit codes: 0 ok, 1 failed, 2 bad usage or configuration, 3 damage found, 4 no such backup or
-znode, 5 busy, 6 different (diff --exit-code), 130 aborted.
+znode, 5 busy, 6 different (diff --exit-code), 7 the server that was stopped for a backup
+is down: look at once, 130 aborted.
 S3 credentials come from the AWS SDK's usual places: environment, ~/.aws, instance role.
 `;
 
@@ -231,6 +287,7 @@ const BACKUP_EXAMPLES = `  zk-backyp backup --data-dir /var/lib/zookeeper --to /
   zk-backyp backup --data-dir /zk/data --data-log-dir /zk/log --to s3://backups/zk?region=eu-central-1
   zk-backyp backup --zoo-cfg /etc/zookeeper/conf/zoo.cfg --to 's3://backups/zk?endpoint=https://s3.internal&pathStyle=true'
   zk-backyp backup --server 127.0.0.1:2181 --to /backups --prefix kafka --json
+  zk-backyp backup --mode cold --zoo-cfg /etc/zookeeper/conf/zoo.cfg --control systemd:zookeeper.service --to /backups
 `;
 const LIST_EXAMPLES = `  zk-backyp list --from /backups
   zk-backyp list --from s3://backups/zk --prefix kafka --json
@@ -244,6 +301,11 @@ const VERIFY_EXAMPLES = `  zk-backyp verify latest --from /backups
 `;
 const RESTORE_EXAMPLES = `  zk-backyp restore latest --from /backups --to /var/lib/zookeeper
   zk-backyp restore zookeeper-backup-20261122T101500123Z --from s3://backups/zk --to /zk/data --data-log-dir /zk/log
+`;
+const RECOVER_EXAMPLES = `  zk-backyp recover --config /etc/zk-backyp.yaml
+  zk-backyp recover --zoo-cfg /etc/zookeeper/conf/zoo.cfg --control monit:zookeeper
+`;
+const HELPER_EXAMPLES = `  zk-backyp helper --config /etc/zk-backyp-helper.yaml
 `;
 const INSPECT_EXAMPLES = `  zk-backyp inspect /var/lib/zookeeper
   zk-backyp inspect /zk/data /zk/log --json

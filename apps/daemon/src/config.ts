@@ -18,29 +18,47 @@ export interface SeriesConfig {
   readonly prefix?: string | undefined;
   /** Default: gzip at level 5. */
   readonly compression?: "gzip" | "none" | { readonly gzip: { readonly level: number } } | undefined;
+  /** The source's option of that name. */
+  readonly mode?: "hot" | "cold" | undefined;
 }
 
 const plugin = z.looseObject({ use: z.string().min(1) });
 
-const seriesSchema: z.ZodType<SeriesConfig> = z.strictObject({
-  source: plugin,
-  sink: plugin,
-  prefix: z.string().optional(),
-  compression: z
-    .union([z.enum(["gzip", "none"]), z.strictObject({ gzip: z.strictObject({ level: z.int().min(1).max(9) }) })])
-    .optional(),
-});
+const seriesSchema: z.ZodType<SeriesConfig> = z
+  .strictObject({
+    source: plugin,
+    sink: plugin,
+    prefix: z.string().optional(),
+    compression: z
+      .union([z.enum(["gzip", "none"]), z.strictObject({ gzip: z.strictObject({ level: z.int().min(1).max(9) }) })])
+      .optional(),
+    mode: z.enum(["hot", "cold"]).optional(),
+  })
+  .refine(({ mode, source }) => mode === undefined || source.mode === undefined || source.mode === mode, {
+    message: "is another one than source.mode: say it once",
+    path: ["mode"],
+  });
 
-const configSchema: z.ZodType<{ readonly series: Readonly<Record<string, SeriesConfig>> }> = z.strictObject({
-  series: z.record(z.string().min(1), seriesSchema),
-});
+/** What a configuration holds. */
+interface ConfigContent {
+  readonly series: Readonly<Record<string, SeriesConfig>>;
+  /** The root helper's options, which it checks itself. It may have a configuration without any series. */
+  readonly helper?: Readonly<Record<string, unknown>> | undefined;
+}
+
+const configSchema: z.ZodType<ConfigContent> = z
+  .strictObject({ series: z.record(z.string().min(1), seriesSchema).optional(), helper: z.looseObject({}).optional() })
+  .refine((content) => content.series !== undefined || content.helper !== undefined, {
+    message: "there are none",
+    path: ["series"],
+  })
+  .transform(({ series = {}, helper }) => ({ series, helper }));
 
 /** A configuration that was read and checked. */
-export interface Config {
+export interface Config extends ConfigContent {
   readonly path: string;
   /** Relative paths in it, and its plugins, are looked for from here. */
   readonly folder: string;
-  readonly series: Readonly<Record<string, SeriesConfig>>;
 }
 
 const NAMES = ["yaml", "yml", "json", "js", "mjs", "ts"].map((ending) => `zk-backyp.config.${ending}`);
@@ -62,8 +80,8 @@ export async function readConfig(path: string | undefined): Promise<Config | nul
   });
   const found = await readWith(path, () => (path === undefined ? explorer.search() : explorer.load(resolve(path))));
   if (found === null) return null;
-  const { series } = parseWith(configSchema, found.config ?? null, `the configuration ${found.filepath}`);
-  return { path: found.filepath, folder: dirname(found.filepath), series };
+  const content = parseWith(configSchema, found.config ?? null, `the configuration ${found.filepath}`);
+  return { path: found.filepath, folder: dirname(found.filepath), ...content };
 }
 
 async function readWith<Result>(path: string | undefined, read: () => Promise<Result>): Promise<Result> {
@@ -103,7 +121,7 @@ export function seriesOf(config: Config, name: string | undefined): { name: stri
   throw new BackypError(
     "ERR_CONFIG_INVALID",
     chosen === undefined
-      ? `${config.path} has ${names.length} series (${names.join(", ")}): say which with --series`
+      ? `${config.path} has ${names.length} series${names.length === 0 ? "" : ` (${names.join(", ")}): say which with --series`}`
       : `${config.path} has no series ${JSON.stringify(chosen)}; there are: ${names.join(", ")}`,
   );
 }

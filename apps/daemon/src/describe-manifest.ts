@@ -1,4 +1,4 @@
-import type { JsonValue, Manifest } from "@zk-backyp/core";
+import type { JsonObject, JsonValue, Manifest } from "@zk-backyp/core";
 import colors from "picocolors";
 import { formatBytes, formatDuration, formatTime } from "./formats.ts";
 
@@ -18,11 +18,26 @@ export function describeManifest(manifest: Manifest, location: string): (readonl
   if (manifest.times !== null) {
     fields.push(["changes", `${formatTime(manifest.times.from)} to ${formatTime(manifest.times.upTo)} UTC`]);
   }
-  fields.push(...described(manifest.contents), ...described({ proof: manifest.proof }), ...described(manifest.facts));
+  fields.push(...described(manifest.contents), ...described({ proof: manifest.proof }));
+  const { downtime, ...facts } = manifest.facts;
+  fields.push(...described(facts), ...describedDowntime(downtime));
   const verified = "every byte, on its way into the archive";
   fields.push(["verified", manifest.verified ? verified : colors.red("no: DAMAGED, kept as what there was")]);
   for (const problem of manifest.problems) fields.push([problem.severity, describeProblem(problem)]);
   return fields;
+}
+
+/** For how long clients missed a server that was stopped for the backup, and how that came about. */
+function describedDowntime(downtime: JsonValue | undefined): (readonly [string, string])[] {
+  if (typeof downtime !== "object" || downtime === null || Array.isArray(downtime)) return [];
+  const { stoppedMs, linkedMs, startedMs, servingMs, caughtUpMs } = downtime as JsonObject;
+  if (typeof servingMs !== "number") return [];
+  const seconds = (ms: number): string => (ms / 1000).toFixed(2);
+  const steps = { stopped: stoppedMs, linked: linkedMs, "start asked": startedMs, serving: servingMs };
+  const known = Object.entries({ ...steps, "caught up": caughtUpMs }).flatMap(([step, ms]) =>
+    typeof ms === "number" ? [`${step} ${seconds(ms)}`] : [],
+  );
+  return [["downtime", `${seconds(servingMs)} s (${known.join(", ")})`]];
 }
 
 /** What was found, with the file it is about. */

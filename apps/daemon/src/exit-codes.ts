@@ -11,6 +11,8 @@ export const ExitCode = {
   busy: 5,
   /** Only of `diff --exit-code`. */
   different: 6,
+  /** A server that was stopped for a backup is down: a person has to look at once. */
+  nodeDown: 7,
   aborted: 130,
 } as const;
 
@@ -18,6 +20,7 @@ const byErrorCode: Partial<Record<ErrorCode, number>> = {
   ERR_ABORTED: ExitCode.aborted,
   ERR_BUSY: ExitCode.busy,
   ERR_CONFIG_INVALID: ExitCode.usage,
+  ERR_NODE_DOWN: ExitCode.nodeDown,
   ERR_PLUGIN_NOT_FOUND: ExitCode.usage,
   ERR_PLUGIN_INVALID: ExitCode.usage,
   ERR_TARGET_NOT_EMPTY: ExitCode.usage,

@@ -1,8 +1,9 @@
 import type { Logger } from "@zk-backyp/core";
 import { printable } from "./printable.ts";
 
-/** Says warnings on stderr, a line each, above a progress bar if one is drawn. */
+/** Says things on stderr, a line each, above a progress bar if one is drawn. Of the log it says only warnings. */
 export interface CliLogger extends Logger {
+  say(line: string): void;
   /** Called before a line is written, to make room for it. */
   beforeLine: () => void;
 }
@@ -12,9 +13,10 @@ export function createLogger(): CliLogger {
     beforeLine() {},
     debug() {},
     info() {},
-    warn(_fields, message) {
+    warn: (_fields, message) => logger.say(`warning: ${message}`),
+    say(line) {
       logger.beforeLine();
-      process.stderr.write(`warning: ${printable(message)}\n`);
+      process.stderr.write(`${printable(line)}\n`);
     },
   };
   return logger;

@@ -13,6 +13,7 @@ import { loadPlugin, OWN_PACKAGES } from "./load-plugin.ts";
 import type { CliLogger } from "./logger.ts";
 import { withSecrets } from "./secrets.ts";
 import { openSinkAt } from "./sink-address.ts";
+import { given, type SourceFlags, sourceOptions } from "./source-flags.ts";
 import { version } from "./version.ts";
 
 /** What ids and keys begin with when nobody says otherwise: what the origin's operators know. */
@@ -27,7 +28,7 @@ export interface SeriesFlags {
   readonly series?: string | undefined;
   readonly compression?: string | undefined;
   /** The source's options from the command line, where any were given. */
-  readonly source?: Readonly<Record<string, string>> | undefined;
+  readonly source?: SourceFlags | undefined;
   /** The backup that is asked for; its prefix is used when none is given. */
   readonly id?: string | undefined;
 }
@@ -56,7 +57,7 @@ export async function openSeriesFor(flags: SeriesFlags, flagName: string, logger
     source =
       configured === null
         ? await openZooKeeperSource(flags.source ?? {}, logger)
-        : await openPlugin("source", sourceConfig(configured, flags), configured, logger);
+        : await openConfiguredSource(configured, flags.source ?? {}, logger);
     const prefix = flags.prefix ?? configured?.series.prefix ?? configured?.name ?? prefixFromId(flags.id);
     const codecs = codecsFor(flags.compression ?? configured?.series.compression ?? "gzip");
     const tool = { name: "zk-backyp", version };
@@ -71,6 +72,29 @@ export async function openSeriesFor(flags: SeriesFlags, flagName: string, logger
     await sink.close();
     throw error;
   }
+}
+
+/**
+ * Opens the source that the flags name: a server, or a series of a configuration, whose sink is left alone.
+ *
+ * @throws BackypError `ERR_CONFIG_INVALID`, `ERR_PLUGIN_NOT_FOUND`, `ERR_PLUGIN_INVALID`
+ */
+export async function openSourceFor(
+  { config: path, series, source }: Pick<SeriesFlags, "config" | "series"> & { readonly source: SourceFlags },
+  logger: CliLogger,
+): Promise<Source> {
+  if (Object.keys(given({ ...source, mode: undefined })).length > 0) {
+    if (path === undefined && series === undefined) return openZooKeeperSource(source, logger);
+    throw new BackypError("ERR_CONFIG_INVALID", "name a server, or a series of a configuration file, but not both");
+  }
+  const config = await readConfig(path);
+  if (config === null) {
+    throw new BackypError(
+      "ERR_CONFIG_INVALID",
+      "which server? Give --zoo-cfg or --data-dir and --server, and --control, or a configuration file with --config",
+    );
+  }
+  return openConfiguredSource({ ...seriesOf(config, series), config }, {}, logger);
 }
 
 interface Configured {
@@ -120,18 +144,29 @@ async function openPlugin(
   return plugin.create(plugin.parseOptions(Object.fromEntries(raw)), { logger, folder: config.folder });
 }
 
-async function openZooKeeperSource(options: Readonly<Record<string, string>>, logger: CliLogger): Promise<Source> {
+async function openZooKeeperSource(flags: SourceFlags, logger: CliLogger): Promise<Source> {
+  const options = sourceOptions(flags);
   const plugin = await loadPlugin("source", "zookeeper", [OWN_PACKAGES]);
   return plugin.create(plugin.parseOptions(options), { logger, folder: process.cwd() });
 }
 
-/** A configured source is taken as it is configured: one more directory from the command line would mix two servers. */
-function sourceConfig({ series, name }: Configured, { source }: SeriesFlags): SeriesConfig["source"] {
-  if (source === undefined || Object.keys(source).length === 0) return series.source;
-  throw new BackypError(
-    "ERR_CONFIG_INVALID",
-    `where the data is comes from the series ${name} of the configuration; leave --data-dir and the like out, or give --to`,
-  );
+/**
+ * A configured source is taken as it is configured: one more directory from the command line would mix two servers. Only
+ * its mode may be another one this time.
+ */
+async function openConfiguredSource(
+  configured: Configured,
+  { mode, ...others }: SourceFlags,
+  logger: CliLogger,
+): Promise<Source> {
+  const { series, name } = configured;
+  if (Object.keys(given(others)).length > 0) {
+    throw new BackypError(
+      "ERR_CONFIG_INVALID",
+      `where the data is, and what stops its server, comes from the series ${name} of the configuration; leave --data-dir and the like out, or give --to`,
+    );
+  }
+  return openPlugin("source", { ...series.source, ...given({ mode: mode ?? series.mode }) }, configured, logger);
 }
 
 function codecsFor(compression: string | { readonly gzip: { readonly level: number } }): Codec[] {

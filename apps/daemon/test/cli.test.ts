@@ -136,7 +136,7 @@ describe("the commands, from a directory to a directory", () => {
   });
 
   it("teach by example", async () => {
-    for (const command of ["backup", "list", "show", "verify", "restore", "inspect"]) {
+    for (const command of ["backup", "list", "show", "verify", "restore", "inspect", "recover", "helper"]) {
       const { code, stdout } = await runCli([command, "--help"]);
       expect(code).toBe(0);
       expect(stdout).toMatch(new RegExp(`Examples:\n  zk-backyp ${command} `));

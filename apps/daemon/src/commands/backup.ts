@@ -5,6 +5,7 @@ import { ExitCode } from "../exit-codes.ts";
 import { openSeriesFor, type SeriesFlags } from "../open-series.ts";
 import { drawProgress } from "../progress-bar.ts";
 import { takeRunLock } from "../run-lock.ts";
+import { saySteps } from "../say-steps.ts";
 import { formatFields } from "../table.ts";
 
 /** `backup`: takes one, and prints its manifest. */
@@ -16,11 +17,16 @@ export async function backup(
   const { series, sink, prefix } = opened;
   const lock = await takeRunLock(`${sink.location}/${prefix}`);
   const stopDrawing = drawProgress(series, context.logger, !context.json);
+  if (!context.json) saySteps(series, context.logger);
+  let skipped = { reason: "nothing-new", message: "there is nothing new since the last backup" };
+  series.events.on("backup:skipped", ({ reason, message }) => {
+    skipped = { reason, message };
+  });
   try {
     const manifest = await series.backup({ signal: context.signal, allowDamaged: flags.allowDamaged === true });
     stopDrawing();
-    if (context.json) printJson(context, manifest);
-    else if (manifest === null) context.print("nothing new since the last backup");
+    if (context.json) printJson(context, manifest ?? { skipped: skipped.reason, message: skipped.message });
+    else if (manifest === null) context.print(`skipped: ${skipped.message}`);
     else {
       const mark = manifest.verified
         ? `${colors.green("✔")} ${manifest.id}`
