@@ -9,6 +9,7 @@ import {
   type Verdict,
 } from "@zk-backyp/core";
 import {
+  type ByteRange,
   type CheckedLog,
   checkSnapshot,
   formatZxid,
@@ -25,12 +26,16 @@ import type { Location } from "./locate.ts";
 import { readFileStart } from "./read-file.ts";
 import type { ServerStatus } from "./server-status.ts";
 import { createVerifier, DAMAGED_FOLDER, DATA_FOLDER } from "./verifier.ts";
+import { sizeWithout, withoutRanges } from "./without-ranges.ts";
 
 /** A file that goes into the archive, up to where. */
 interface KeptFile {
   readonly path: string;
   readonly file: OpenDataFile;
-  readonly size: number;
+  /** Bytes of the file that are looked at, from its start. */
+  readonly bytes: number;
+  /** Parts of these that stay out of the archive. */
+  readonly leftOut: readonly ByteRange[];
 }
 
 /**
@@ -63,7 +68,7 @@ export async function captureDamaged(
     }
     return {
       facts: server.facts(status, passedOver),
-      estimatedBytes: kept.reduce((sum, { size }) => sum + size, 0),
+      estimatedBytes: kept.reduce((sum, { bytes, leftOut }) => sum + sizeWithout(leftOut, bytes), 0),
       verifier: {
         watch: verifier.watch,
         finish(): Verdict {
@@ -73,8 +78,9 @@ export async function captureDamaged(
         },
       },
       async *entries(): AsyncGenerator<Entry, void, void> {
-        for (const { path, file, size } of kept) {
-          yield { path, size, mtime: file.stats.mtime, body: readFileStart(file.handle, size, file.path, signal) };
+        for (const { path, file, bytes, leftOut } of kept) {
+          const body = withoutRanges(readFileStart(file.handle, bytes, file.path, signal), leftOut);
+          yield { path, size: sizeWithout(leftOut, bytes), mtime: file.stats.mtime, body };
         }
         yield* configEntries(config);
       },
@@ -138,12 +144,18 @@ async function chooseWhatIsLeft(
   const good: KeptFile[] = [];
   for (const { log, file, summary } of walked) {
     const bytes = followed.bytes.get(file) ?? 0;
-    if (bytes > 0) good.push({ path: DATA_FOLDER + log.plainName, file: log, size: bytes });
+    if (bytes > 0) good.push({ path: DATA_FOLDER + log.plainName, file: log, bytes, leftOut: summary.repeats });
     const holdsMore = bytes < summary.bytes || summary.end === "damaged";
     if (holdsMore && (summary.bytes > 0 || (await beginsLikeItsKind(log)))) whole.push(log);
   }
-  const kept = intact === null ? [] : [{ path: DATA_FOLDER + intact.plainName, file: intact, size: intact.stats.size }];
-  kept.push(...good, ...whole.map((file) => ({ path: DAMAGED_FOLDER + file.file, file, size: file.stats.size })));
+  const asItIs = (folder: string, name: string, file: OpenDataFile): KeptFile => ({
+    path: folder + name,
+    file,
+    bytes: file.stats.size,
+    leftOut: [],
+  });
+  const kept = intact === null ? [] : [asItIs(DATA_FOLDER, intact.plainName, intact)];
+  kept.push(...good, ...whole.map((file) => asItIs(DAMAGED_FOLDER, file.file, file)));
   return { kept, passedOver, start, logs: walked };
 }
 

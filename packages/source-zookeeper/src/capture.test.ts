@@ -15,10 +15,11 @@ import {
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { type ErrorCode, isBackypError, type Manifest, openSeries, type Series } from "@zk-backyp/core";
 import { memorySink, sourceContract } from "@zk-backyp/core/testing";
 import { type Fixture, type FixtureName, flipBit, unpackFixture } from "@zk-backyp/testbed";
-import { checkDirectory } from "@zk-backyp/zookeeper-files";
+import { checkDirectory, readLog } from "@zk-backyp/zookeeper-files";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createZooKeeperSource, type ZooKeeperSourceOptions } from "./index.ts";
 
@@ -86,6 +87,23 @@ describe("captures and restores what every release leaves", () => {
       report.logs.every(({ end }) => end === "eof"),
       "logs are cut at their last record",
     ).toBe(true);
+  });
+
+  it("leaves out what a member logged a second time because it had to join its ensemble twice", async () => {
+    const fixture = await unpackFixture("zookeeper-3.8.0", folder);
+    const once = await backUp(seriesOf(fixture));
+    const path = join(fixture.dataLogDir, "version-2", "log.1");
+    const log = await readFile(path);
+    const ends: number[] = [];
+    for await (const { offset, length } of readLog(Readable.from([log]))) ends.push(offset + length);
+    const [header, tenth = 0] = [16, ends[9]];
+    await writeFile(path, Buffer.concat([log.subarray(0, tenth), log.subarray(header)]));
+    const twice = await backUp(seriesOf(fixture));
+    expect(twice.range).toEqual(once.range);
+    expect(twice.entries).toEqual(once.entries);
+    expect(twice.problems).toContainEqual(
+      expect.objectContaining({ severity: "info", code: "LOG_REPEATED", file: "log.1", offset: tenth }),
+    );
   });
 
   it("tells in the manifest what a server that loads it must be ready for", async () => {

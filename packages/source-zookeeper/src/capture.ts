@@ -14,7 +14,14 @@ import {
   type RunContext,
   type Verdict,
 } from "@zk-backyp/core";
-import { type CheckedLog, formatZxid, isReached, planRecovery } from "@zk-backyp/zookeeper-files";
+import {
+  type ByteRange,
+  type CheckedLog,
+  formatZxid,
+  isReached,
+  type LogSummary,
+  planRecovery,
+} from "@zk-backyp/zookeeper-files";
 import type { CapturedServer } from "./captured-server.ts";
 import { type ChosenFiles, chooseFiles, needLaterTxn, rejectSnapshot } from "./choose-files.ts";
 import { configEntries } from "./config-files.ts";
@@ -23,6 +30,7 @@ import { HeldLogs, type WalkedLog } from "./held-logs.ts";
 import { readFileStart } from "./read-file.ts";
 import type { ServerStatus } from "./server-status.ts";
 import { createVerifier, DATA_FOLDER, type ZooKeeperVerifier } from "./verifier.ts";
+import { sizeWithout, withoutRanges } from "./without-ranges.ts";
 
 /** How long the files may stand still before what is missing in them counts as lost, not as on its way. */
 const SETTLE_MS = 2_000;
@@ -71,6 +79,7 @@ class FilesCapture implements Capture {
   readonly #parts: FilesCaptureParts;
   readonly #logs: HeldLogs;
   readonly #verifier: ZooKeeperVerifier = createVerifier();
+  readonly #notes: Problem[] = [];
   readonly estimatedBytes: number;
 
   constructor(parts: FilesCaptureParts) {
@@ -120,7 +129,7 @@ class FilesCapture implements Capture {
       const message = `this snapshot was passed over for an older one, from which the logs lead as far: ${reason}`;
       return { severity: "info", code: "SNAPSHOT_PASSED_OVER", file, offset: null, message };
     });
-    const problems = [...passedOver, ...verdict.problems];
+    const problems = [...passedOver, ...this.#notes, ...verdict.problems];
     for (const { code, file, message } of problems) {
       // What a person should know before the day of the restore. The rest is in the manifest.
       const isNews = code === "NO_LOGS" || code === "LOGS_ONLY" || code === "SNAPSHOT_PASSED_OVER";
@@ -131,9 +140,12 @@ class FilesCapture implements Capture {
 
   async *entries(): AsyncGenerator<Entry, void, void> {
     const { snapshot } = this.#parts.chosen;
-    if (snapshot !== null) yield this.#entry(snapshot, snapshot.stats.size);
+    if (snapshot !== null) yield this.#entry(snapshot, snapshot.stats.size, []);
     const logs = await this.#coveringLogs();
-    for (const { log, summary } of logs) yield this.#entry(log, summary.bytes);
+    for (const { log, summary } of logs) {
+      if (summary.repeats.length > 0) this.#noteRepeats(log, summary);
+      yield this.#entry(log, summary.bytes, summary.repeats);
+    }
     await this.#logs.requireOneHistory();
     yield* configEntries(this.#parts.server.config);
   }
@@ -142,9 +154,24 @@ class FilesCapture implements Capture {
     await Promise.all([this.#parts.chosen.snapshot?.handle.close(), this.#logs.close()]);
   }
 
-  #entry({ plainName, path, handle, stats }: OpenDataFile, size: number): Entry {
-    const { signal } = this.#parts.context;
-    return { path: DATA_FOLDER + plainName, size, mtime: stats.mtime, body: readFileStart(handle, size, path, signal) };
+  #entry({ plainName, path, handle, stats }: OpenDataFile, bytes: number, leftOut: readonly ByteRange[]): Entry {
+    const whole = readFileStart(handle, bytes, path, this.#parts.context.signal);
+    const body = leftOut.length === 0 ? whole : withoutRanges(whole, leftOut);
+    return { path: DATA_FOLDER + plainName, size: sizeWithout(leftOut, bytes), mtime: stats.mtime, body };
+  }
+
+  /** Left out, they make a log that servers and we read alike, and whose digests match. */
+  #noteRepeats({ plainName }: OpenDataFile, { repeats, problems }: LogSummary): void {
+    const leftOut = repeats.reduce((sum, { length }) => sum + length, 0);
+    const reason = problems.find(({ code }) => code === "LOG_REPEATED");
+    const message = `left out ${leftOut} bytes of it: ${reason?.message ?? "txns are there twice"}`;
+    this.#notes.push({
+      severity: "info",
+      code: "LOG_REPEATED",
+      file: plainName,
+      offset: repeats[0]?.offset ?? null,
+      message,
+    });
   }
 
   /**

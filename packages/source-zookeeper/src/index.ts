@@ -2,7 +2,7 @@ import { BackypError, defineSource, type JsonObject, type Source, type SourcePlu
 import { captureFiles } from "./capture.ts";
 import { captureDamaged } from "./capture-damaged.ts";
 import { liveServer } from "./captured-server.ts";
-import { type ColdCaptures, coldCaptures } from "./cold/capture-cold.ts";
+import { type ColdCaptures, coldCaptures, owesStart } from "./cold/capture-cold.ts";
 import type { NodeControl } from "./node-control/node-control.ts";
 import { openNodeControl } from "./node-control/open-node-control.ts";
 import { parseOptions, type ZooKeeperSourceOptions } from "./options.ts";
@@ -48,6 +48,8 @@ export function createZooKeeperSource(options: ZooKeeperSourceOptions = {}, fold
     restoreKeeps: ["myid", "lost+found", ".zk-backyp"],
     async capture(request, context) {
       if (checked.mode === "cold") return cold().capture(request, context);
+      // A cold run that died may have left the node down.
+      if (await owesStart(checked, context.signal)) await cold().recover(context);
       const server = await liveServer(checked, context);
       return request.allowDamaged === true
         ? captureDamaged(server, request, context)

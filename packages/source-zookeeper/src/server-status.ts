@@ -4,8 +4,8 @@ import type { AskOptions } from "./ensemble/ask-options.ts";
 import { formatServerAddress, type ServerAddress } from "./ensemble/server-address.ts";
 import { askServer } from "./four-letter-word.ts";
 
-/** What a running server says of itself. */
-export interface ServerStatus {
+/** What every running server says of itself. */
+export interface ServingStatus {
   /** Without the build's revision: `3.8.4`. */
   readonly version: string;
   /** `standalone`, `leader`, `follower`, `observer` or `read-only`. */
@@ -14,6 +14,10 @@ export interface ServerStatus {
   readonly zxid: bigint;
   /** Znodes as the server counts them: one more than there are. */
   readonly nodeCount: number;
+}
+
+/** What a running server says of itself, as far as it is allowed to. */
+export interface ServerStatus extends ServingStatus {
   /** How often its tree differed from the leader's digest, or null where it does not say (`mntr` not allowed, < 3.6). */
   readonly digestMismatches: number | null;
   /** Its `myid`, or null where it does not say (`conf` not allowed). 0 on a standalone server. */
@@ -41,12 +45,27 @@ export async function askStatus(
   const others = new AbortController();
   const asking = AbortSignal.any([signal, others.signal]);
   try {
-    return isAdminServer(address)
-      ? await statusFromAdminServer(address, options, asking)
-      : await statusFromWords(address, options, asking);
+    const details = isAdminServer(address) ? detailsFromAdminServer : detailsFromWords;
+    const [serving, more] = await Promise.all([
+      askServing(address, options, asking),
+      details(address, options, asking),
+    ]);
+    return { ...serving, ...more };
   } finally {
     others.abort();
   }
+}
+
+/**
+ * Asks a server for what is always allowed, and nothing that it may take its time for while it starts: `srvr`, or the
+ * AdminServer's `server_stats`.
+ *
+ * @throws BackypError as {@link askStatus}
+ */
+export function askServing(address: ServerAddress, options: AskOptions, signal: AbortSignal): Promise<ServingStatus> {
+  return isAdminServer(address)
+    ? servingFromAdminServer(address, options, signal)
+    : servingFromWords(address, options, signal);
 }
 
 /** Whether the error says that a server did answer, but has no quorum, or is starting. */
@@ -58,19 +77,13 @@ export function isAdminServer({ scheme }: ServerAddress): boolean {
   return scheme === "http" || scheme === "https";
 }
 
-async function statusFromWords(
+async function servingFromWords(
   address: ServerAddress,
   options: AskOptions,
   signal: AbortSignal,
-): Promise<ServerStatus> {
-  const [srvr, mntr, conf] = await Promise.all([
-    askServer(address, "srvr", options, signal),
-    // Only srvr is allowed by default (3.5.3 and later).
-    ifAllowed(askServer(address, "mntr", options, signal)),
-    ifAllowed(askServer(address, "conf", options, signal)),
-  ]);
+): Promise<ServingStatus> {
+  const srvr = await askServer(address, "srvr", options, signal);
   const field = (name: string): string => new RegExp(`^${name}: *(.*)$`, "m").exec(srvr)?.[1]?.trim() ?? "";
-  const monitored = (name: string): number | null => count(new RegExp(`^zk_${name}\\s+(\\d+)$`, "m").exec(mntr ?? ""));
   const zxid = field("Zxid");
   if (!/^0x[0-9a-f]{1,16}$/.test(zxid)) throw notZooKeeper(address, `"srvr"`, "is this its client port?");
   return {
@@ -78,25 +91,25 @@ async function statusFromWords(
     role: field("Mode"),
     zxid: BigInt(zxid),
     nodeCount: Number(field("Node count")),
-    serverId: count(/^serverId=(\d+)$/m.exec(conf ?? "")),
-    leaderId: null,
-    ...fromMonitor(monitored),
   };
 }
 
-async function statusFromAdminServer(
+async function detailsFromWords(address: ServerAddress, options: AskOptions, signal: AbortSignal): Promise<Details> {
+  const [mntr, conf] = await Promise.all([
+    // Only srvr is allowed by default (3.5.3 and later).
+    ifAllowed(askServer(address, "mntr", options, signal)),
+    ifAllowed(askServer(address, "conf", options, signal)),
+  ]);
+  const monitored = (name: string): number | null => count(new RegExp(`^zk_${name}\\s+(\\d+)$`, "m").exec(mntr ?? ""));
+  return { serverId: count(/^serverId=(\d+)$/m.exec(conf ?? "")), leaderId: null, ...fromMonitor(monitored) };
+}
+
+async function servingFromAdminServer(
   address: ServerAddress,
   options: AskOptions,
   signal: AbortSignal,
-): Promise<ServerStatus> {
-  const ask = (command: string): Promise<Readonly<Record<string, unknown>>> =>
-    askAdminServer(address, command, options, signal);
-  const [server, monitor, configuration, leader] = await Promise.all([
-    ask("server_stats"),
-    ifAllowed(ask("monitor")),
-    ifAllowed(ask("configuration")),
-    ifAllowed(ask("leader")),
-  ]);
+): Promise<ServingStatus> {
+  const server = await askAdminServer(address, "server_stats", options, signal);
   const stats = server.server_stats as Record<string, unknown> | null | undefined;
   const zxid = stats?.last_processed_zxid;
   const isZxid = typeof zxid === "bigint" || Number.isSafeInteger(zxid);
@@ -108,11 +121,26 @@ async function statusFromAdminServer(
     role: server.read_only === true ? "read-only" : stats.server_state,
     zxid: BigInt.asUintN(64, BigInt(zxid as bigint | number)),
     nodeCount: Number(server.node_count),
+  };
+}
+
+async function detailsFromAdminServer(
+  address: ServerAddress,
+  options: AskOptions,
+  signal: AbortSignal,
+): Promise<Details> {
+  const ask = (command: string): Promise<Readonly<Record<string, unknown>> | null> =>
+    ifAllowed(askAdminServer(address, command, options, signal));
+  const [monitor, configuration, leader] = await Promise.all([ask("monitor"), ask("configuration"), ask("leader")]);
+  return {
     serverId: wholeNumber(configuration?.server_id),
     leaderId: wholeNumber(leader?.leader_id),
     ...fromMonitor((name) => wholeNumber(monitor?.[name])),
   };
 }
+
+/** What a server may keep to itself. */
+type Details = Omit<ServerStatus, keyof ServingStatus>;
 
 function fromMonitor(
   figure: (name: string) => number | null,

@@ -4,6 +4,8 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { type Manifest, openSeries, type Series } from "@zk-backyp/core";
 import { createFsSink } from "@zk-backyp/sink-fs";
 import {
@@ -27,6 +29,12 @@ import {
   watchMembers,
 } from "./ensemble-under-monit.ts";
 import { assertTreeIsRecorded, startRestored } from "./restored-server.ts";
+
+/**
+ * A 3.8.0 that joins its ensemble again, and is dropped by the leader in the middle, writes what it missed to its log once
+ * more when it joins the next time. That log is refused; here it is not what is tested. The more it missed the more often.
+ */
+const WRITES_PER_SECOND = 100;
 
 const canRun = requirePart(zooKeeperMissing()) && requirePart(monitMissing());
 
@@ -107,10 +115,103 @@ describe.skipIf(!canRun)("cold backups of an ensemble under monit", () => {
     return names.flat().filter((name) => name.startsWith("links-") || name.startsWith("stop.json"));
   }
 
+  // First what comes without load: see WRITES_PER_SECOND.
+  it("stops no node that the quorum needs", async () => {
+    const member = await follower();
+    const { service } = await leader();
+    const [down] = without(member).filter((one) => one.service !== service);
+    if (down === undefined) throw new Error("no other follower");
+    const control = down.opened;
+    const signal = AbortSignal.timeout(30_000);
+    await control.stop({ signal, backInMs: 60_000 });
+    await expect.poll(async () => (await control.status({ signal })).state, { timeout: 20_000 }).toBe("stopped");
+    try {
+      await expectUntouched(member, () =>
+        expect(seriesOf(member).backup()).rejects.toMatchObject({
+          code: "ERR_STOP_REFUSED",
+          message: expect.stringMatching(/is not stopped: .*voters would be left/),
+          details: { reason: "quorum" },
+        }),
+      );
+
+      // The one that is down already is backed up as it is.
+      const manifest = await backUp(seriesOf(down));
+      expect(manifest.facts).toMatchObject({ downtime: null, stop: { wasStopped: true }, server: null });
+      expect((await control.status({ signal })).state).toBe("stopped");
+      expect(await down.role()).toBeNull();
+    } finally {
+      await control.start({ signal });
+      await all.untilServing();
+    }
+  });
+
+  it("stops no server that nobody stands in for, unless that is allowed", async () => {
+    await expectUntouched(alone, () =>
+      expect(seriesOf(alone).backup()).rejects.toMatchObject({
+        code: "ERR_STOP_REFUSED",
+        message: expect.stringMatching(/it is standalone, and nobody would serve meanwhile/),
+        details: { reason: "standalone" },
+      }),
+    );
+    const before = await alone.pid();
+    expect(await backUp(seriesOf(alone, { allowStandalone: true }))).toMatchObject({ facts: { mode: "cold" } });
+    expect(await alone.pid()).not.toBe(before);
+  });
+
+  it("waits for a member that is down for its own backup", async () => {
+    const [first, second] = without(await leader());
+    if (first === undefined || second === undefined) throw new Error("no followers");
+    const daemon = startDaemon(optionsFor(second), join(folder, "daemons"), second.service);
+    try {
+      await daemon.ready;
+      const series = seriesOf(first);
+      series.events.on("backup:step", ({ step }) => {
+        if (step === "stopped") daemon.begin();
+      });
+      await backUp(series);
+      expect(await daemon.result).toEqual({ id: expect.any(String) });
+    } finally {
+      daemon.kill();
+    }
+  });
+
+  it("never has two members down, when the daemons of all three begin at once", async () => {
+    const pids = await Promise.all(members.map((member) => member.pid()));
+    const began = watchMembers(members);
+    const daemons = members.map((member) =>
+      startDaemon(optionsFor(member, { ifLeader: "proceed" }), join(folder, "daemons"), member.service),
+    );
+    try {
+      for (const daemon of daemons) await daemon.ready;
+      for (const daemon of daemons) daemon.begin();
+      const results = await Promise.all(daemons.map(({ result }) => result));
+      await began.stop();
+      expect(began.worst, "members down at the same time").toBe(1);
+      const done = results.filter(({ id }) => typeof id === "string");
+      expect(done.length).toBeGreaterThan(0);
+      for (const result of results) {
+        if (result.id === undefined) expect(result.code).toMatch(/^(ERR_BUSY|ERR_STOP_REFUSED)$/);
+      }
+      for (const [index, member] of members.entries()) {
+        const wasStopped = results[index]?.id !== undefined;
+        expect(began.wasDown(member), `${member.service}: ${JSON.stringify(results[index])}`).toBe(wasStopped);
+        expect((await member.pid()) !== pids[index]).toBe(wasStopped);
+        expect(await leftBy(member)).toEqual([]);
+      }
+    } finally {
+      await began.stop();
+      for (const daemon of daemons) daemon.kill();
+    }
+  });
+
   it("takes a follower while clients of the others write on, and holds what they wrote", async () => {
     const member = await follower();
     const before = await member.pid();
-    const writer = createRecordedWriter({ connectString: connectTo([await leader()]), rate: 300, root: "/follower" });
+    const writer = createRecordedWriter({
+      connectString: connectTo([await leader()]),
+      rate: WRITES_PER_SECOND,
+      root: "/follower",
+    });
     await writer.start();
     try {
       const series = seriesOf(member);
@@ -179,6 +280,7 @@ describe.skipIf(!canRun)("cold backups of an ensemble under monit", () => {
     const others = without(member);
     const ledger = await keepLedger(connectTo(others));
     const skipsFile = join(member.server.dataDir, ".zk-backyp", "skipped-runs.json");
+    expect(await seriesOf(member, { maxSkippedRuns: 100 }).backup()).toBeNull();
     expect(existsSync(skipsFile)).toBe(true);
     let acknowledgedBefore = 0n;
     try {
@@ -215,78 +317,6 @@ describe.skipIf(!canRun)("cold backups of an ensemble under monit", () => {
     }
   });
 
-  it("stops no node that the quorum needs", async () => {
-    const member = await follower();
-    const { service } = await leader();
-    const [down] = without(member).filter((one) => one.service !== service);
-    if (down === undefined) throw new Error("no other follower");
-    const control = down.opened;
-    const signal = AbortSignal.timeout(30_000);
-    await control.stop({ signal, backInMs: 60_000 });
-    await expect.poll(async () => (await control.status({ signal })).state, { timeout: 20_000 }).toBe("stopped");
-    try {
-      await expectUntouched(member, () =>
-        expect(seriesOf(member).backup()).rejects.toMatchObject({
-          code: "ERR_STOP_REFUSED",
-          message: expect.stringMatching(/is not stopped: .*voters would be left/),
-          details: { reason: "quorum" },
-        }),
-      );
-
-      // The one that is down already is backed up as it is.
-      const manifest = await backUp(seriesOf(down));
-      expect(manifest.facts).toMatchObject({ downtime: null, stop: { wasStopped: true }, server: null });
-      expect((await control.status({ signal })).state).toBe("stopped");
-      expect(await down.role()).toBeNull();
-    } finally {
-      await control.start({ signal });
-      await all.untilServing();
-    }
-  });
-
-  it("stops no server that nobody stands in for, unless that is allowed", async () => {
-    await expectUntouched(alone, () =>
-      expect(seriesOf(alone).backup()).rejects.toMatchObject({
-        code: "ERR_STOP_REFUSED",
-        message: expect.stringMatching(/it is standalone, and nobody would serve meanwhile/),
-        details: { reason: "standalone" },
-      }),
-    );
-    const before = await alone.pid();
-    expect(await backUp(seriesOf(alone, { allowStandalone: true }))).toMatchObject({ facts: { mode: "cold" } });
-    expect(await alone.pid()).not.toBe(before);
-  });
-
-  it("never has two members down, when the daemons of all three begin at once", async () => {
-    const pids = await Promise.all(members.map((member) => member.pid()));
-    const began = watchMembers(members);
-    const daemons = members.map((member) =>
-      startDaemon(optionsFor(member, { ifLeader: "proceed" }), join(folder, "daemons"), member.service),
-    );
-    try {
-      for (const daemon of daemons) await daemon.ready;
-      for (const daemon of daemons) daemon.begin();
-      const results = await Promise.all(daemons.map(({ result }) => result));
-      await began.stop();
-      expect(began.worst, "members down at the same time").toBe(1);
-console.log(results);
-      const done = results.filter(({ id }) => typeof id === "string");
-      expect(done.length).toBeGreaterThan(0);
-      for (const result of results) {
-        if (result.id === undefined) expect(result.code).toMatch(/^(ERR_BUSY|ERR_STOP_REFUSED)$/);
-      }
-      for (const [index, member] of members.entries()) {
-        const wasStopped = results[index]?.id !== undefined;
-        expect(began.wasDown(member), `${member.service}: ${JSON.stringify(results[index])}`).toBe(wasStopped);
-        expect((await member.pid()) !== pids[index]).toBe(wasStopped);
-        expect(await leftBy(member)).toEqual([]);
-      }
-    } finally {
-      await began.stop();
-      for (const daemon of daemons) daemon.kill();
-    }
-  });
-
   it("never had two members down in all of this", () => {
     expect(watch.worst).toBe(1);
     expect(watch.looks).toBeGreaterThan(500);
@@ -314,6 +344,7 @@ async function keepLedger(connectString: string): Promise<Ledger> {
       try {
         const { zxid } = await client.create(path, Buffer.from(path));
         entries.push({ path, zxid });
+        await sleep(1000 / WRITES_PER_SECOND);
       } catch {
         // Nobody knows what came of this one.
         client.abandon();
@@ -340,7 +371,7 @@ interface DaemonResult {
 }
 
 function startDaemon(options: object, backups: string, prefix: string) {
-  const script = join(import.meta.dirname, "cold-daemon.ts");
+  const script = fileURLToPath(new URL("cold-daemon.ts", import.meta.url));
   const child: ChildProcess = spawn(process.execPath, [script, JSON.stringify(options), backups, prefix], {
     stdio: ["pipe", "pipe", "inherit"],
   });

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connectZooKeeper, type Monit, startMonit, startZooKeeper, writeSampleData } from "@zk-backyp/testbed";
 import { type NodeControlOptions, openNodeControl } from "../src/node-control/open-node-control.ts";
+import { killWithChildren, type ListedProcess, listProcesses } from "./cold-kill-processes.ts";
 
 /** A real server that a real monit starts and stops. */
 export interface SupervisedNode {
@@ -116,20 +117,14 @@ export async function startSupervisedNode(folder: string): Promise<SupervisedNod
     },
     async end() {
       await monit.kill();
-      const pid = await node.pid().catch(() => 0);
-      watchdog.stdin?.end();
-      while (pid > 0 && isThere(pid)) await sleep(20);
+      const isOurs = ({ commandLine }: ListedProcess): boolean => commandLine.includes(`${folder}/`);
+      while (listProcesses().some(isOurs)) {
+        killWithChildren(isOurs);
+        await sleep(20);
+      }
+      watchdog.kill("SIGKILL");
     },
   };
   await node.untilBack(60_000);
   return node;
-}
-
-function isThere(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type SupervisedNode, startSupervisedNode } from "./cold-kill-node.ts";
+import { Ordeal } from "./cold-kill-ordeal.ts";
 
 /** Nodes that serve one test after the other: as many as there are tests at a time. */
 export class Nodes {
@@ -10,12 +11,14 @@ export class Nodes {
   readonly #folder: Promise<string> = mkdtemp(join(tmpdir(), "zk-backyp-kill-"));
   #count = 0;
 
-  /** Does the work with a node of its own, which serves again afterwards. */
-  async use(work: (node: SupervisedNode) => Promise<void>): Promise<void> {
+  /** Puts a node of its own through it, which serves again afterwards, with no process left of what was done to it. */
+  async use(work: (ordeal: Ordeal) => Promise<void>, options: { readonly withHelper?: boolean } = {}): Promise<void> {
     const node = this.#free.pop() ?? (await this.#start());
-    await work(node);
+    const ordeal = new Ordeal(node, options);
+    await work(ordeal);
     // After a failure it may be in any state, and is used no more.
     this.#free.push(node);
+    await ordeal.untilNoProcessIsLeft();
   }
 
   async end(): Promise<void> {
@@ -25,7 +28,8 @@ export class Nodes {
 
   async #start(): Promise<SupervisedNode> {
     this.#count += 1;
-    const node = await startSupervisedNode(join(await this.#folder, `node-${this.#count}`));
+    const name = `node-${this.#count}`;
+    const node = await startSupervisedNode(join(await this.#folder, name));
     this.#all.push(node);
     return node;
   }

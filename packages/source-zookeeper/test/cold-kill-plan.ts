@@ -12,9 +12,9 @@ export type Moment = (typeof MOMENTS)[number];
 
 /**
  * What strikes: a signal to the run itself, or SIGKILL to the guard, to the root helper (not to its guard), or to the
- * machine, which is all that runs in the folder.
+ * machine, which is all that runs in the folder; or an operator who wants the node to stay stopped.
  */
-export type Blow = "guard" | "helper" | "machine" | "SIGKILL" | "SIGTERM" | "SIGSTOP" | "SIGINT twice";
+export type Blow = "guard" | "helper" | "machine" | "stay stopped" | "SIGKILL" | "SIGTERM" | "SIGSTOP" | "SIGINT twice";
 
 /** What `cold-run.ts` does. */
 export interface ColdRunPlan {

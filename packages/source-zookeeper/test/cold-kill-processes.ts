@@ -29,15 +29,18 @@ export function listProcesses(): ListedProcess[] {
   return found;
 }
 
-/** Kills what fits, and all that it has started. This process stays. */
+/** Kills what fits and all that it has started, until nothing is left. This process stays. */
 export function killWithChildren(fits: (process: ListedProcess) => boolean): void {
-  const all = listProcesses().filter(({ pid }) => pid !== process.pid);
-  const doomed = new Set(all.filter(fits).map(({ pid }) => pid));
-  for (let before = 0; before !== doomed.size; ) {
-    before = doomed.size;
-    for (const { pid, parent } of all) if (doomed.has(parent)) doomed.add(pid);
+  for (;;) {
+    const all = listProcesses().filter(({ pid }) => pid !== process.pid);
+    const doomed = new Set(all.filter(fits).map(({ pid }) => pid));
+    if (doomed.size === 0) return;
+    for (let before = 0; before !== doomed.size; ) {
+      before = doomed.size;
+      for (const { pid, parent } of all) if (doomed.has(parent)) doomed.add(pid);
+    }
+    for (const pid of doomed) kill(pid);
   }
-  for (const pid of doomed) kill(pid);
 }
 
 /** Kills what fits, and nothing else. */

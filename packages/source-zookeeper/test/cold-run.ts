@@ -1,6 +1,6 @@
 // One cold backup, or one recovery, that is struck where it is told: `cold-run.ts PLAN`, a ColdRunPlan as JSON. Says on
 // stdout, a ColdRunLine of JSON each, what it has come to. Signals and exit codes are those of the command.
-import { existsSync, writeSync } from "node:fs";
+import { existsSync, writeFileSync, writeSync } from "node:fs";
 import { isBackypError, openSeries, silentLogger } from "@zk-backyp/core";
 import { createFsSink } from "@zk-backyp/sink-fs";
 import { createZooKeeperSource } from "../src/index.ts";
@@ -47,15 +47,21 @@ function strike(blow: Blow): void {
   switch (blow) {
     case "guard":
       // Both of its shells, and their sleep.
-      return killWithChildren(({ commandLine }) => commandLine.includes(`\0zk-backyp-guard\0${folder}/`));
+      killWithChildren(({ commandLine }) => commandLine.includes(`\0zk-backyp-guard\0${folder}/`));
+      break;
     case "helper":
-      return killAlone(({ commandLine }) => /cold-kill-helper/.test(commandLine) && commandLine.includes(`${folder}/`));
+      killAlone(({ commandLine }) => /cold-kill-helper/.test(commandLine) && commandLine.includes(`${folder}/`));
+      break;
     case "machine":
-      return killWithChildren(({ commandLine }) => commandLine.includes(`${folder}/`));
+      killWithChildren(({ commandLine }) => commandLine.includes(`${folder}/`));
+      break;
+    case "stay stopped":
+      writeFileSync(cold.stayStoppedFile ?? "", "");
+      break;
     case "SIGINT twice":
       process.kill(process.pid, "SIGINT");
       setTimeout(() => process.kill(process.pid, "SIGINT"), 50);
-      return;
+      break;
     default:
       process.kill(process.pid, blow);
   }

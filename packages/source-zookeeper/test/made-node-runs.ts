@@ -1,14 +1,22 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { BackypError, type JsonObject, type Manifest, openSeries, type Series, type Sink } from "@zk-backyp/core";
+import {
+  BackypError,
+  type JsonObject,
+  type Logger,
+  type Manifest,
+  openSeries,
+  type Series,
+  type Sink,
+} from "@zk-backyp/core";
 import { memorySink } from "@zk-backyp/core/testing";
 import { type FixtureName, unpackFixture } from "@zk-backyp/testbed";
 import { type ColdOptions, createZooKeeperSource } from "../src/index.ts";
 import { MadeNode } from "./made-node.ts";
 
 /** What one run came to. */
-export interface Outcome {
+interface Outcome {
   readonly manifest: Manifest | null;
   readonly error: BackypError | null;
 }
@@ -34,6 +42,8 @@ export interface MadeNodeOptions {
   readonly cold?: Partial<ColdOptions> | ((folder: string) => Partial<ColdOptions>);
   readonly fixture?: FixtureName;
   readonly sink?: Sink;
+  readonly logger?: Logger;
+  readonly clock?: () => Date;
   /** Already running. A standalone one if not given. */
   readonly node?: MadeNode;
   /** Where to say what is to be done at the test's end. */
@@ -55,7 +65,14 @@ export async function makeNodeRuns(options: MadeNodeOptions): Promise<MadeNodeRu
   };
   const stateDir = cold.stateDir ?? join(dataDir, ".zk-backyp");
   const source = createZooKeeperSource({ dataDir, dataLogDir, server: node.server, mode: "cold", cold });
-  const series = openSeries({ prefix: "zk", source, sink: options.sink ?? memorySink() });
+  const { sink = memorySink(), logger, clock } = options;
+  const series = openSeries({
+    prefix: "zk",
+    source,
+    sink,
+    ...(logger === undefined ? {} : { logger }),
+    ...(clock === undefined ? {} : { clock }),
+  });
   options.onTestFinished(async () => {
     await node.fall();
     await rm(folder, { recursive: true, force: true });

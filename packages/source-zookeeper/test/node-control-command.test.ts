@@ -83,6 +83,17 @@ describe.concurrent("commands of one's own", () => {
     expect((await control.status({ signal: signal() })).state).toBe("failed");
   });
 
+  it("does not call stopped what has died after it was started through it, whatever the commands say", async () => {
+    await using test = await controlled();
+    const { control, node } = test;
+    await control.stop({ signal: signal(), backInMs });
+    await control.start({ signal: signal() });
+    await until(control, "running");
+    await node.kill();
+    // Its script says 3, as for one that was stopped.
+    expect((await control.status({ signal: signal() })).state).toBe("failed");
+  });
+
   it("does not call stopped what lives by its pid file, whatever the commands say", async () => {
     await using test = await controlled({
       stop: ["true"],

@@ -99,6 +99,7 @@ for (const way of WAYS) {
       });
       await zookeeper.start({ signal: signal() });
       await eventually(async () => expect(await monitSays(monit)).toContain("<monitor>1<"));
+      await until(zookeeper, "running");
       expect(await zookeeper.status({ signal: signal() })).toEqual({ state: "running", pid });
     });
 

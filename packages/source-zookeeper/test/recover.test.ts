@@ -189,9 +189,17 @@ describe("a recovery", () => {
     const { run } = (await journal.read()) ?? {};
     await writeFile(`${journal.path}.rescued`, `${run}\n`);
     await writeFile(`${journal.path}.started`, `${run}\n`);
-    expect(await recover()).toMatchObject({ did: "stays-stopped", owed: false });
+    const telling = { ...control, tellsFailed: true };
+    expect(await recover({ control: telling })).toMatchObject({ did: "stays-stopped", owed: false });
     expect(await node.starts()).toBe(0);
     expect(await journal.read()).toBeNull();
+  });
+
+  it("starts it once more where a stop by an operator cannot be told from a crash", async () => {
+    await deadRun();
+    const { run } = (await journal.read()) ?? {};
+    await writeFile(`${journal.path}.started`, `${run}\n`);
+    expect(await recover()).toEqual({ did: "started" });
   });
 
   it.each([

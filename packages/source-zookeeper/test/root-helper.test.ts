@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -37,6 +37,8 @@ const signal = AbortSignal.timeout(600_000);
 const LONG = { signal, backInMs: 600_000 };
 
 let folder: string;
+/** A folder that everybody may write to. */
+let shared: string;
 let node: DummyNode;
 let socketPath: string;
 let control: NodeControl;
@@ -48,6 +50,9 @@ let program: ChildProcess | undefined;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "zk-backyp-helper-"));
   socketPath = join(folder, "run", "ctl.sock");
+  shared = join(folder, "shared");
+  await mkdir(shared);
+  await chmod(shared, 0o777);
   node = await makeDummyNode(folder);
   const { script } = node;
   control = openNodeControl(
@@ -171,6 +176,7 @@ describe("a root helper", () => {
     await stopped(client(), backInMs);
     await nodeRuns();
     await isFree();
+    expect(await node.starts()).toBe(1);
   });
 
   it("starts it until it runs, however often that fails", async () => {
@@ -264,6 +270,30 @@ describe("a root helper", () => {
     expect(await journalIn(join(folder, "state")).read()).toBeNull();
   });
 
+  it("neither stops nor starts a node that would have to stay stopped", async () => {
+    await startHelper();
+    await writeFile(join(folder, "stay"), "");
+    const refused = { code: "ERR_STOP_REFUSED", message: expect.stringMatching(/stay is there/) };
+    await expect(client().stop(LONG)).rejects.toMatchObject(refused);
+    expect(await node.pid()).not.toBeNull();
+    await expect(client().start({ signal })).rejects.toMatchObject(refused);
+  });
+
+  it("ends a connection whose client floods it with requests", async () => {
+    await startHelper();
+    const socket = connect(socketPath);
+    sockets.push(socket);
+    socket.on("error", () => {});
+    socket.pause();
+    const asking = setInterval(() => socket.write('{"do":"status"}\n'.repeat(8)), 1);
+    try {
+      await expect.poll(() => socket.destroyed || socket.errored !== null, { timeout: 60_000 }).toBe(true);
+    } finally {
+      clearInterval(asking);
+    }
+    expect(await client().status({ signal })).toMatchObject({ state: "running" });
+  });
+
   it("answers requests that come together one after the other", async () => {
     await startHelper();
     const text = await send('{"do":"status"}\n{"do":"status"}\n{"do":"enough"}\n');
@@ -323,6 +353,12 @@ describe("a root helper", () => {
     ["a path where a file is", () => ({ socket: join(folder, "node.sh") }), "ERR_CONFIG_INVALID"],
     ["a folder that cannot be made", () => ({ socket: join(folder, "node.sh", "ctl.sock") }), "ERR_NODE_CONTROL"],
     ["a group that is not there", () => ({ group: "no such group" }), "ERR_CONFIG_INVALID"],
+    [
+      "a socket in a folder that others may write to",
+      () => ({ socket: join(shared, "ctl.sock") }),
+      "ERR_CONFIG_INVALID",
+    ],
+    ["a state in a folder that others may write to", () => ({ stateDir: shared }), "ERR_CONFIG_INVALID"],
     ["no downtime", () => ({ maxDowntimeMs: 0 }), "ERR_CONFIG_INVALID"],
     ["an endless downtime", () => ({ maxDowntimeMs: Number.POSITIVE_INFINITY }), "ERR_CONFIG_INVALID"],
     [

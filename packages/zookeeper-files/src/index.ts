@@ -15,7 +15,7 @@ export {
   type LogCheckOptions,
   type LogRecord,
 } from "./log/log-checker.ts";
-export type { LogFeatures, LogSummary, ZxidRun } from "./log/log-summary.ts";
+export type { ByteRange, LogFeatures, LogSummary, ZxidRun } from "./log/log-summary.ts";
 export { type LoggedTxn, type ReadLogOptions, readLog } from "./log/read-log.ts";
 export type {
   CheckOp,

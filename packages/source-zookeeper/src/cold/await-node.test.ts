@@ -32,6 +32,10 @@ interface Script {
   readonly starts?: readonly (Error | null)[];
   readonly port?: AwaitedNode["port"];
   readonly keptStopped?: string;
+  /** What the supervisor takes for the node's process. */
+  readonly pid?: number;
+  /** Serves only once it was started so often. */
+  readonly neededStarts?: number;
 }
 
 function nodeThat(script: Script): { readonly node: AwaitedNode; readonly calls: { starts: number; looks: number } } {
@@ -50,7 +54,7 @@ function nodeThat(script: Script): { readonly node: AwaitedNode; readonly calls:
     },
     async status(): Promise<NodeStatus> {
       calls.looks += 1;
-      return { state: nth(script.states ?? ["stopped"], calls.looks - 1), pid: null };
+      return { state: nth(script.states ?? ["stopped"], calls.looks - 1), pid: script.pid ?? null };
     },
     startCommand: null,
     async close() {},
@@ -59,6 +63,7 @@ function nodeThat(script: Script): { readonly node: AwaitedNode; readonly calls:
     control,
     port: script.port ?? CLOSED,
     async ask() {
+      if (calls.starts < (script.neededStarts ?? 0)) throw new Error("connection refused");
       calls.answers += 1;
       return nth(script.answers ?? [new Error("no answer")], calls.answers - 1);
     },
@@ -153,10 +158,36 @@ describe("a node serves", () => {
     });
   });
 
+  it("after a late stop of ours, which is not taken for an operator's", async () => {
+    const asked = { ...(await identityOf(process.pid)), startTicks: "1" };
+    // Its supervisor knows a moment later than we that it is gone.
+    const { node, calls } = nodeThat({
+      states: ["running", "stopped"],
+      pid: asked.pid,
+      neededStarts: 2,
+      answers: [says("leader")],
+    });
+    await untilServing(node, { asked, isGone: false }, () => {}, within(8_000));
+    expect(calls.starts).toBe(2);
+  });
+
+  it("never, where an operator has stopped it since it was seen to run", async () => {
+    const asked = { ...(await identityOf(process.pid)), startTicks: "1" };
+    const { node, calls } = nodeThat({ states: ["running", "stopped"], pid: asked.pid + 1, neededStarts: 2 });
+    const failure = await untilServing(node, { asked, isGone: true }, () => {}, within(8_000)).catch(
+      (error: NotBack) => error,
+    );
+    expect(failure).toMatchObject({
+      why: "stopped-again",
+      message: expect.stringMatching(/somebody stopped it again/),
+    });
+    expect(calls.starts).toBe(1);
+  });
+
   it("is not waited for where it is kept stopped on purpose", async () => {
     const { node, calls } = nodeThat({ keptStopped: "the unit is masked" });
     const failure = await untilServing(node, DOWN, () => {}, within(5_000)).catch((error: NotBack) => error);
-    expect(failure).toMatchObject({ isDeliberate: true, message: "it is kept stopped: the unit is masked" });
+    expect(failure).toMatchObject({ why: "kept-stopped", message: "the unit is masked" });
     expect(calls.starts).toBe(0);
   });
 
@@ -164,7 +195,7 @@ describe("a node serves", () => {
     const { node } = nodeThat({ states: ["starting"], answers: [new Error("connection refused")] });
     const failure = await untilServing(node, DOWN, () => {}, within(700)).catch((error: NotBack) => error);
     expect(failure).toMatchObject({
-      isDeliberate: false,
+      why: "too-late",
       message: "the start was accepted 1 times; its supervisor says that it is starting; connection refused",
     });
   });

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { abortError, BackypError, isBackypError } from "@zk-backyp/core";
 import { formatZxid } from "@zk-backyp/zookeeper-files";
 import type { NodeControl, NodeState, NodeStatus } from "../node-control/node-control.ts";
-import type { ServerStatus } from "../server-status.ts";
+import type { ServingStatus } from "../server-status.ts";
 import { isAlive, type ProcessIdentity } from "../stop-promise/process-identity.ts";
 
 /** Short, since every wait is a part of the downtime. */
@@ -15,9 +15,18 @@ const CONNECT_TIMEOUT_MS = 500;
 const LOOK_MS = 500;
 /** A start that the supervisor has forgotten, or that failed, is asked for again this long after the last time. */
 const ASK_AGAIN_MS = 2_000;
+/** How long a supervisor may take until it has seen that a node runs. */
+const NOTED_WITHIN_MS = 15_000;
 /** How long a process has to go on serving that was asked to stop and did not, before nobody expects it to stop any more. */
 export const SETTLE_MS = 20_000;
 const SERVING: ReadonlySet<string> = new Set(["leader", "follower", "observer", "standalone"]);
+
+/** A server that starts may accept a connection and never answer it, and a busy one may take a while. */
+const FIRST_ASK_TIMEOUT_MS = 250;
+const LAST_ASK_TIMEOUT_MS = 4_000;
+
+/** What a node says that serves. */
+export type Applied = Pick<ServingStatus, "role" | "zxid">;
 
 /** The node that is stopped, as far as waiting for it goes. */
 export interface AwaitedNode {
@@ -25,7 +34,7 @@ export interface AwaitedNode {
   /** Where clients connect to it. */
   readonly port: { readonly host: string; readonly port: number };
   /** Its own word. Fails when it does not answer soon. */
-  ask(signal: AbortSignal): Promise<ServerStatus>;
+  ask(timeoutMs: number, signal: AbortSignal): Promise<Applied>;
   /** Why an operator wants it to stay stopped, or null. */
   whyKeepStopped(signal: AbortSignal): Promise<string | null>;
 }
@@ -92,12 +101,15 @@ export function isListening({ host, port }: AwaitedNode["port"]): Promise<boolea
 
 /** What is known of a node that does not come back. */
 export class NotBack extends Error {
-  /** Somebody stopped it again, on purpose: nothing is owed any more. */
-  readonly isDeliberate: boolean;
+  /**
+   * `kept-stopped`: an operator wants that, and it is owed its start once the reason is gone. `stopped-again`: somebody
+   * stopped it after it was started, and nothing is owed any more.
+   */
+  readonly why: "too-late" | "kept-stopped" | "stopped-again";
 
-  constructor(message: string, options: { readonly isDeliberate?: boolean; readonly cause?: unknown } = {}) {
-    super(message, { cause: options.cause });
-    this.isDeliberate = options.isDeliberate === true;
+  constructor(why: NotBack["why"], message: string) {
+    super(message);
+    this.why = why;
   }
 }
 
@@ -123,13 +135,15 @@ export async function untilServing(
   before: StopBefore,
   onAccepted: () => void,
   signal: AbortSignal,
-): Promise<ServerStatus> {
+): Promise<Applied> {
+  const ask = patientAsk(node, signal);
   let { isGone } = before;
   let servesSince = Number.NaN;
   let askedAt = Number.NEGATIVE_INFINITY;
   let lookedAt = Number.NEGATIVE_INFINITY;
   let accepted = 0;
   let wasUp = false;
+  let looksAtStopped = 0;
   let state: NodeState = "stopped";
   let trouble = "";
   let answer = "it was not asked";
@@ -139,9 +153,10 @@ export async function untilServing(
     const now = performance.now();
     if (accepted === 0 || (needsStart() && now - askedAt > ASK_AGAIN_MS)) {
       const why = await node.whyKeepStopped(signal).catch(() => null);
-      if (why !== null) throw new NotBack(`it is kept stopped: ${why}`, { isDeliberate: true });
-      if (wasUp && state === "stopped") {
-        throw new NotBack("somebody stopped it again while it was starting", { isDeliberate: true });
+      if (why !== null) throw new NotBack("kept-stopped", why);
+      // Twice: a supervisor that restarts a process may show it so for a moment.
+      if (wasUp && looksAtStopped > 1 && node.control.tellsFailed !== false) {
+        throw new NotBack("stopped-again", "somebody stopped it again while it was starting");
       }
       askedAt = now;
       try {
@@ -155,9 +170,9 @@ export async function untilServing(
         await pause(signal, accepted === 0 ? LOOK_MS : 0);
       }
     }
-    let serving: ServerStatus | null = null;
+    let serving: Applied | null = null;
     try {
-      const status = await node.ask(signal);
+      const status = await ask();
       if (SERVING.has(status.role)) serving = status;
       answer = `it says that it is ${status.role || "nothing yet"}`;
     } catch (error) {
@@ -171,6 +186,7 @@ export async function untilServing(
         return null;
       });
       state = looked?.state ?? state;
+      looksAtStopped = looked?.state === "stopped" ? looksAtStopped + 1 : 0;
       isGone ||= before.asked === null ? looked !== null && needsStart() : !(await isAlive(before.asked));
       // One that was starting may be down because its supervisor was restarted and has forgotten the request; the process
       // that was asked to stop, because it was asked.
@@ -183,7 +199,7 @@ export async function untilServing(
   }
   const asked = accepted === 0 ? "no start was accepted" : `the start was accepted ${accepted} times`;
   const facts = [asked, trouble, `its supervisor says that it is ${state}`, answer].filter((fact) => fact !== "");
-  throw new NotBack(facts.join("; "));
+  throw new NotBack("too-late", facts.join("; "));
 }
 
 function isAnother(pid: number | null, asked: ProcessIdentity | null): boolean {
@@ -191,15 +207,30 @@ function isAnother(pid: number | null, asked: ProcessIdentity | null): boolean {
 }
 
 /**
+ * Resolves when the supervisor of a node that serves takes it for running, too, or has not done so for long. Before that
+ * it may not yet have noted on the disk that the node is not to be stopped any more: after a power cut monit would leave
+ * it stopped.
+ */
+export async function untilNoted({ control }: AwaitedNode, signal: AbortSignal): Promise<void> {
+  const within = AbortSignal.any([signal, AbortSignal.timeout(NOTED_WITHIN_MS)]);
+  while (!within.aborted) {
+    const looked = await control.status({ signal: within }).catch(() => null);
+    if (looked?.state === "running") return;
+    await pause(within, LOOK_MS);
+  }
+}
+
+/**
  * Resolves when a node that serves has applied what the ensemble had before.
  *
  * @throws NotBack when the signal is aborted before that
  */
-export async function untilCaughtUp(node: AwaitedNode, zxid: bigint, signal: AbortSignal): Promise<ServerStatus> {
+export async function untilCaughtUp(node: AwaitedNode, zxid: bigint, signal: AbortSignal): Promise<Applied> {
+  const ask = patientAsk(node, signal);
   let answer = "it was not asked";
   while (!signal.aborted) {
     try {
-      const status = await node.ask(signal);
+      const status = await ask();
       if (SERVING.has(status.role) && status.zxid >= zxid) return status;
       answer = `it is ${status.role} and has applied ${formatZxid(status.zxid)}`;
     } catch (error) {
@@ -208,7 +239,23 @@ export async function untilCaughtUp(node: AwaitedNode, zxid: bigint, signal: Abo
     }
     await pause(signal, POLL_MS);
   }
-  throw new NotBack(`it serves, but is behind: the ensemble had ${formatZxid(zxid)} when it was stopped; ${answer}`);
+  throw new NotBack(
+    "too-late",
+    `it serves, but is behind: the ensemble had ${formatZxid(zxid)} when it was stopped; ${answer}`,
+  );
+}
+
+/** Asks with a short limit at first, so that a question that is lost costs little, and gives more time when it was used up. */
+function patientAsk(node: AwaitedNode, signal: AbortSignal): () => Promise<Applied> {
+  let timeoutMs = FIRST_ASK_TIMEOUT_MS;
+  return async () => {
+    const began = performance.now();
+    try {
+      return await node.ask(timeoutMs, signal);
+    } finally {
+      if (performance.now() - began >= timeoutMs) timeoutMs = Math.min(2 * timeoutMs, LAST_ASK_TIMEOUT_MS);
+    }
+  };
 }
 
 async function pause(signal: AbortSignal, ms: number): Promise<void> {

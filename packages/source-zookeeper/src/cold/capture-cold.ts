@@ -5,6 +5,7 @@ import {
   type Capture,
   type CaptureContext,
   type CaptureRequest,
+  isBackypError,
   type Logger,
   type Skipped,
 } from "@zk-backyp/core";
@@ -17,9 +18,10 @@ import { locate } from "../locate.ts";
 import type { NodeControl } from "../node-control/node-control.ts";
 import { howItEnded, runCommand } from "../node-control/run-command.ts";
 import type { ZooKeeperSourceOptions } from "../options.ts";
+import { journalIn } from "../stop-promise/journal.ts";
 import { type Recovery, recoverNode } from "../stop-promise/recover.ts";
 import { untilServing } from "./await-node.ts";
-import { type ColdNode, coldNode } from "./cold-node.ts";
+import { type ColdNode, coldNode, stateDirOf } from "./cold-node.ts";
 import { NotNow, type Refusal, stopAndLink } from "./cold-stop.ts";
 import { dropLeftovers } from "./freeze.ts";
 import { namedByOriginal } from "./named-by-original.ts";
@@ -49,7 +51,11 @@ export function coldCaptures(options: ZooKeeperSourceOptions, control: NodeContr
       const { run } = context;
       const first = stopped.get(run) ?? findNode(context.signal).then((node) => stopForRun(node, context));
       stopped.set(run, first);
-      const result = await first;
+      const result = await first.catch((error: unknown) => {
+        // Files changed before anything was stopped: afterwards that has another code.
+        if (isBackypError(error, "ERR_SOURCE_CHANGED")) stopped.delete(run);
+        throw error;
+      });
       if ("skipped" in result) return result;
       const { server, originals } = result;
       const capture = request.allowDamaged === true ? captureDamaged : captureFiles;
@@ -57,6 +63,12 @@ export function coldCaptures(options: ZooKeeperSourceOptions, control: NodeContr
     },
     recover: async (context) => recover(await findNode(context.signal), context),
   };
+}
+
+/** Whether a run that died may have left the node down. Asks neither it nor its supervisor. */
+export async function owesStart({ cold, ...options }: ZooKeeperSourceOptions, signal: AbortSignal): Promise<boolean> {
+  if (cold === undefined) return false;
+  return (await journalIn(stateDirOf(cold, await locate(options, signal))).read()) !== null;
 }
 
 interface StoppedServer {
@@ -112,7 +124,7 @@ async function stopForRun(node: ColdNode, context: CaptureContext): Promise<Stop
   try {
     const files = await stopAndLink(node, context);
     run.atEnd(() => files.freeze.drop());
-    await skips.reset();
+    await skips.reset().catch((error: Error) => logger.warn({ err: error }, error.message));
     const { snapshots, logs } = files.frozen;
     const server: CapturedServer = {
       location: { ...node.location, snapshots, logs },
@@ -143,7 +155,9 @@ async function notNow(node: ColdNode, { reason, message }: Refusal, signal: Abor
   const { ifLeader, maxSkippedRuns } = node.options;
   if (reason !== "leader") throw new BackypError("ERR_STOP_REFUSED", message, { details: { reason } });
   if (typeof ifLeader === "object") {
-    const result = await runCommand(ifLeader.handOver, { timeoutMs: HAND_OVER_TIMEOUT_MS, signal });
+    const limits = { timeoutMs: HAND_OVER_TIMEOUT_MS, signal };
+    // It may be the very backup that is to be made, which needs what we need.
+    const result = await runCommand(ifLeader.handOver, { ...limits, environment: process.env });
     if (result.code !== 0) {
       throw new BackypError(
         "ERR_NODE_CONTROL",

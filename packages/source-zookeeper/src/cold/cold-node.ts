@@ -1,17 +1,14 @@
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { BackypError } from "@zk-backyp/core";
 import { formatServerAddress, type ServerAddress } from "../ensemble/server-address.ts";
 import type { Location } from "../locate.ts";
 import type { NodeControl } from "../node-control/node-control.ts";
 import type { ZooKeeperSourceOptions } from "../options.ts";
-import { askStatus } from "../server-status.ts";
+import { askServing } from "../server-status.ts";
 import { type JournalFile, journalIn } from "../stop-promise/journal.ts";
+import { whyKeepStopped } from "../stop-promise/why-keep-stopped.ts";
 import type { AwaitedNode } from "./await-node.ts";
 import { COLD_DEFAULTS, type ColdDefaults, type ColdOptions } from "./cold-options.ts";
-
-/** A server that starts accepts connections a while before it answers. */
-const ASK_TIMEOUT_MS = 1_000;
 
 /** One node as a cold backup sees it. */
 export interface ColdNode extends AwaitedNode {
@@ -23,6 +20,10 @@ export interface ColdNode extends AwaitedNode {
   readonly options: ColdOptions & ColdDefaults;
   readonly stateDir: string;
   readonly journal: JournalFile;
+}
+
+export function stateDirOf({ stateDir }: ColdOptions, { dataDir }: Location): string {
+  return stateDir ?? join(dataDir, ".zk-backyp");
 }
 
 /**
@@ -45,7 +46,7 @@ export function coldNode(
     );
   }
   const options = { ...COLD_DEFAULTS, ...cold };
-  const stateDir = cold.stateDir ?? join(location.dataDir, ".zk-backyp");
+  const stateDir = stateDirOf(cold, location);
   return {
     name: `the node ${formatServerAddress(server)} (${control.name})`,
     location,
@@ -56,14 +57,7 @@ export function coldNode(
     stateDir,
     journal: journalIn(stateDir),
     port: server,
-    ask: (signal) => askStatus(server, { tls, timeoutMs: ASK_TIMEOUT_MS }, signal),
-    async whyKeepStopped(signal) {
-      const file = options.stayStoppedFile;
-      const isThere = await stat(file).then(
-        () => true,
-        () => false,
-      );
-      return isThere ? `there is a file ${file}` : ((await control.whyKeepStopped?.({ signal })) ?? null);
-    },
+    ask: (timeoutMs, signal) => askServing(server, { tls, timeoutMs }, signal),
+    whyKeepStopped: (signal) => whyKeepStopped({ control, stayStoppedFile: options.stayStoppedFile }, signal),
   };
 }

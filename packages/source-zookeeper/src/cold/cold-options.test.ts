@@ -141,7 +141,7 @@ describe("a cold node", () => {
     const masked = { ...control, whyKeepStopped: async () => "it is masked" };
     const why = (stayStoppedFile: string, by: NodeControl): Promise<string | null> =>
       coldNode({ cold: { control: by, stayStoppedFile } }, location, by).whyKeepStopped(signal);
-    expect(await why(import.meta.filename, masked)).toBe(`there is a file ${import.meta.filename}`);
+    expect(await why(import.meta.filename, masked)).toBe(`${import.meta.filename} is there`);
     expect(await why("/no/such/file", masked)).toBe("it is masked");
     expect(await why("/no/such/file", control)).toBeNull();
   });

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { access, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BackypError } from "@zk-backyp/core";
@@ -53,7 +53,7 @@ async function prepareMember(
   lockNumber += 1;
   const path = `/lock-${lockNumber}`;
   locks.set(path, lock);
-  const run = await prepare(context, { node, cold: { ...cold, lock: { path } } });
+  const run = await prepare(context, { node, cold: { lock: { path }, ...cold } });
   await writeFile(join(run.dataDir, "myid"), "2\n");
   return { run, leader, other };
 }
@@ -62,6 +62,13 @@ async function prepareMember(
 async function expectPaid(run: MadeNodeRuns): Promise<void> {
   expect(run.node.isUp, "the node is up").toBe(true);
   expect(await run.left(), "nothing is left").toEqual([]);
+}
+
+/** The start is still owed, and the links are gone all the same. */
+async function expectOwed(run: MadeNodeRuns): Promise<void> {
+  const left = await run.left();
+  expect(left).toContain("stop.json");
+  expect(left.filter((name) => name.startsWith("links-"))).toEqual([]);
 }
 
 /** Nothing was asked of anybody. */
@@ -74,12 +81,14 @@ async function expectUntouched(run: MadeNodeRuns, pid: number | null): Promise<v
 
 /** The pid of a process that has ended and that nobody reaps. */
 async function makeZombie(context: TestContext): Promise<number> {
-  const parent: ChildProcess = spawn("/bin/sh", ["-c", "true & echo $!; exec cat"], {
+  const parent: ChildProcess = spawn("/bin/sh", ["-c", "sleep 0.3 & echo $!; exec cat"], {
     stdio: ["pipe", "pipe", "ignore"],
   });
   context.onTestFinished(() => void parent.kill("SIGKILL"));
   const [pid] = await once(parent.stdout ?? parent, "data");
-  await vi.waitFor(() => expect(readFileSync(`/proc/${Number(pid)}/stat`, "latin1")).toMatch(/\) Z /));
+  await vi.waitFor(() => expect(readFileSync(`/proc/${Number(pid)}/stat`, "latin1")).toMatch(/\) Z /), {
+    timeout: 5_000,
+  });
   return Number(pid);
 }
 
@@ -376,7 +385,7 @@ describe.concurrent("a start that", () => {
     expect(error?.message).toMatch(
       /was stopped for a backup and is not back after 1 s: .* start it \(\/bin\/true\)\.$/,
     );
-    expect(await run.left(), "the start is still owed, and the links are gone").toEqual(["stop.json"]);
+    await expectOwed(run);
     expect(node.isUp).toBe(false);
 
     node.onStart = null;
@@ -444,25 +453,28 @@ describe.concurrent("a start that", () => {
     expect({ starts: node.starts, isUp: node.isUp }).toEqual({ starts: 1, isUp: false });
   });
 
-  it.concurrent("an operator does not want is not asked for", async (context) => {
+  it.concurrent("an operator does not want is not asked for, until that is over", async (context) => {
     const run = await prepare(context);
     const { node } = run;
-    run.at("stopped", () => writeFileSync(join(run.folder, "stay-stopped"), ""));
+    const file = join(run.folder, "stay-stopped");
+    run.at("stopped", () => writeFileSync(file, ""));
     expect((await run.backUp()).error).toMatchObject({
       code: "ERR_NODE_DOWN",
-      message: expect.stringMatching(/stays stopped: it is kept stopped: there is a file .*stay-stopped/),
+      message: expect.stringMatching(/stays stopped: .*stay-stopped is there/),
     });
-    expect({ starts: node.starts, isUp: node.isUp, left: await run.left() }).toEqual({
-      starts: 0,
-      isUp: false,
-      left: [],
-    });
+    expect({ starts: node.starts, isUp: node.isUp }).toEqual({ starts: 0, isUp: false });
+    await expectOwed(run);
+
+    rmSync(file);
+    run.at("stopped", () => {});
+    expect(await run.backUp()).toMatchObject({ error: null, manifest: { verified: true } });
+    await expectPaid(run);
   });
 
   it.concurrent("a masked unit forbids is not asked for", async (context) => {
     const run = await prepare(context);
-    Object.assign(run.node.control, { whyKeepStopped: async () => "the unit is masked" });
-    expect((await run.backUp()).error?.message).toMatch(/stays stopped: it is kept stopped: the unit is masked/);
+    run.at("stopped", () => Object.assign(run.node.control, { whyKeepStopped: async () => "the unit is masked" }));
+    expect((await run.backUp()).error?.message).toMatch(/stays stopped: .*the unit is masked/);
     expect(run.node.starts).toBe(0);
   });
 });
@@ -577,6 +589,12 @@ describe.concurrent("nothing is stopped", () => {
       { allowStandalone: false },
     ],
     [
+      "of a node that nothing would start again",
+      "ERR_STOP_REFUSED",
+      /nothing would start it again, since the unit is masked, although it runs/,
+      ({ node }) => Object.assign(node.control, { whyKeepStopped: async () => "the unit is masked" }),
+    ],
+    [
       "of a server that is not serving",
       "ERR_STOP_REFUSED",
       /is not stopped/,
@@ -612,6 +630,28 @@ describe.concurrent("nothing is stopped", () => {
     const before = run.node.pid;
     expect((await run.backUp()).error).toMatchObject({ code });
     await expectUntouched(run, before);
+  });
+
+  it.concurrent("while another member's backup has that one down, but after it", async (context) => {
+    const { run, other } = await prepareMember(context, {
+      lock: async () => {
+        await other.rise();
+        return goodLock;
+      },
+    });
+    await other.fall();
+    expect(await run.backUp()).toMatchObject({ error: null, manifest: { facts: { stop: { role: "follower" } } } });
+    expect(run.steps).toEqual([...COLD_STEPS]);
+  });
+
+  it.concurrent("while a member is down that nobody backs up", async (context) => {
+    for (const cold of [{}, { lock: false }]) {
+      const { run, other } = await prepareMember(context, { cold });
+      await other.fall();
+      const before = run.node.pid;
+      expect((await run.backUp()).error).toMatchObject({ code: "ERR_STOP_REFUSED", details: { reason: "quorum" } });
+      await expectUntouched(run, before);
+    }
   });
 
   it.concurrent("when another member went down after the first look", async (context) => {
@@ -650,11 +690,14 @@ describe.concurrent("a run that is aborted", () => {
   }, async (context) => {
     const run = await prepare(context);
     const { node } = run;
+    const mark = join(run.folder, "asked-by-the-guard");
+    node.startCommand = ["/bin/sh", "-c", `: >${mark}`];
     const controller = new AbortController();
     node.onStart = () => {};
     run.at("starting", () => controller.abort());
     expect((await run.backUp({ signal: controller.signal })).error).toMatchObject({ code: "ERR_ABORTED" });
-    expect(await run.left()).toEqual(["stop.json"]);
+    await expectOwed(run);
+    await vi.waitFor(() => access(mark), { timeout: 5_000 });
     node.onStart = null;
     expect(await run.backUp()).toMatchObject({ error: null, manifest: { verified: true } });
     await expectPaid(run);

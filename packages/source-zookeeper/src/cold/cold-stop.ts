@@ -1,6 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
-import { abortError, BackypError, type CaptureContext, isBackypError, type JsonObject } from "@zk-backyp/core";
+import {
+  abortError,
+  BackypError,
+  type CaptureContext,
+  isBackypError,
+  type JsonObject,
+  type Logger,
+} from "@zk-backyp/core";
 import { formatZxid } from "@zk-backyp/zookeeper-files";
 import { mayStop, type StopDecision } from "../ensemble/may-stop.ts";
 import { type StopLock, takeStopLock } from "../ensemble/stop-lock.ts";
@@ -9,7 +16,15 @@ import type { NodeStatus } from "../node-control/node-control.ts";
 import type { ServerStatus } from "../server-status.ts";
 import { armGuard, type Guard } from "../stop-promise/guard.ts";
 import { identityOf, type ProcessIdentity } from "../stop-promise/process-identity.ts";
-import { isListening, NotBack, SETTLE_MS, untilCaughtUp, untilServing, untilStopped } from "./await-node.ts";
+import {
+  isListening,
+  NotBack,
+  SETTLE_MS,
+  untilCaughtUp,
+  untilNoted,
+  untilServing,
+  untilStopped,
+} from "./await-node.ts";
 import type { ColdNode } from "./cold-node.ts";
 import { type Downtime, Stopwatch } from "./downtime.ts";
 import { type Freeze, type Frozen, openFreeze } from "./freeze.ts";
@@ -73,39 +88,61 @@ export class NotNow extends Error {
  * the node is back
  * @throws BackypError `ERR_NODE_DOWN`: it is not back, or has not caught up
  */
-export async function stopAndLink(node: ColdNode, { run, signal, logger }: CaptureContext): Promise<ColdFiles> {
+export async function stopAndLink(node: ColdNode, context: CaptureContext): Promise<ColdFiles> {
+  const { run, signal, logger } = context;
   const report = (step: ColdStep, facts: JsonObject = {}): void => {
-    logger.info({ step, ...facts }, `${node.name}: ${step}`);
-    run.report(step, { node: node.name, ...facts });
+    try {
+      logger.info({ step, ...facts }, `${node.name}: ${step}`);
+      run.report(step, { node: node.name, ...facts });
+    } catch {
+      // Nothing that only tells of a step keeps the node down.
+    }
   };
   const before = await node.control.status({ signal });
-  if (before.state === "stopped") return linkAsItIs(node, signal);
+  if (before.state === "stopped") return linkAsItIs(node, context);
   requireRunning(node, before);
 
-  const { view, permission } = await check(node, signal);
+  const { view, decision } = await check(node, signal);
+  // The member that is down may be another run's, which has the lock then, and brings it back before it lets go of it.
+  const isLocked = node.options.lock !== false && view.others.some((member) => member.status !== null);
+  const mayBeBackSoon = !decision.stop && decision.reason === "quorum" && isLocked;
+  if (!decision.stop && !mayBeBackSoon) throw new NotNow(decision);
   const { status } = view.self;
-  const checked = { role: permission.role, spareVoters: permission.spareVoters };
-  report("checked", { ...checked, zxid: formatZxid(permission.leaderZxid) });
+  report("checked", { role: status?.role ?? null, zxid: formatZxid(status?.zxid ?? 0n) });
 
   const freeze = await openFreeze(node.location, freezeOptions(node, signal));
   try {
     await freeze.warm();
     report("linked-ahead");
-    const { frozen, downtime } = await withStopLock(node, view, signal, async (lock) => {
+    const { permission, frozen, downtime } = await withStopLock(node, view, signal, async (lock) => {
       if (lock !== null) report("locked");
       // Others may have been stopped since, under the lock that is ours now.
-      const { permission: now } = await check(node, signal);
+      const { decision: permission } = await check(node, signal);
+      if (!permission.stop) throw new NotNow(permission);
       const { pid } = requireRunning(node, await node.control.status({ signal }));
+      await requireMayStart(node, signal);
       const asked = pid === null ? null : await identityOf(pid);
-      return stopLinkStart(node, freeze, { permission: now, asked, lock, report, signal });
+      return { permission, ...(await stopLinkStart(node, freeze, { permission, asked, lock, report, signal })) };
+    }).catch((error: unknown) => {
+      // Without the lock it cannot be known whether it would be back soon. What is wrong is that it is down.
+      if (!decision.stop && isBackypError(error, "ERR_STOP_REFUSED")) throw new NotNow(decision);
+      throw error;
     });
     const takenBack = await freeze.dropTakenBack();
     const copied = frozen.copied.map((copy) => ({ ...copy }));
-    return { freeze, frozen, status, downtime, facts: { ...checked, copied, takenBack: [...takenBack] } };
+    const { role, spareVoters } = permission;
+    return { freeze, frozen, status, downtime, facts: { role, spareVoters, copied, takenBack: [...takenBack] } };
   } catch (error) {
-    await freeze.drop();
+    await dropAfterFailure(freeze, logger);
     throw error;
   }
+}
+
+/** What went wrong before counts. */
+async function dropAfterFailure(freeze: Freeze, logger: Logger): Promise<void> {
+  await freeze.drop().catch((error: unknown) => {
+    logger.warn({ err: error }, `the links could not be removed; the next run does it: ${(error as Error).message}`);
+  });
 }
 
 function requireRunning(node: ColdNode, status: NodeStatus): NodeStatus {
@@ -118,8 +155,19 @@ function requireRunning(node: ColdNode, status: NodeStatus): NodeStatus {
   );
 }
 
+/** A node that would not be started again is not stopped. */
+async function requireMayStart(node: ColdNode, signal: AbortSignal): Promise<void> {
+  const why = await node.whyKeepStopped(signal);
+  if (why === null) return;
+  throw new BackypError(
+    "ERR_STOP_REFUSED",
+    `${node.name} was not stopped: nothing would start it again, since ${why}, although it runs; put that in order first`,
+    { details: { node: node.control.name, why } },
+  );
+}
+
 /** A node that somebody else has stopped is none of ours to start. */
-async function linkAsItIs(node: ColdNode, signal: AbortSignal): Promise<ColdFiles> {
+async function linkAsItIs(node: ColdNode, { signal, logger }: CaptureContext): Promise<ColdFiles> {
   if (await isListening(node.port)) {
     throw new BackypError(
       "ERR_STOP_REFUSED",
@@ -127,12 +175,21 @@ async function linkAsItIs(node: ColdNode, signal: AbortSignal): Promise<ColdFile
       { details: { node: node.control.name, port: node.port.port } },
     );
   }
+  logger.warn({ node: node.control.name }, `${node.name} is stopped already: backed up as it is, and not started`);
   const freeze = await openFreeze(node.location, freezeOptions(node, signal));
   try {
     const frozen = await freeze.complete();
+    const { state } = await node.control.status({ signal });
+    if (state !== "stopped" || (await isListening(node.port))) {
+      throw new BackypError(
+        "ERR_NODE_CONTROL",
+        `${node.name} was stopped, and was started while its files were linked; the next run tries again`,
+        { details: { node: node.control.name } },
+      );
+    }
     return { freeze, frozen, status: null, downtime: null, facts: { wasStopped: true } };
   } catch (error) {
-    await freeze.drop();
+    await dropAfterFailure(freeze, logger);
     throw error;
   }
 }
@@ -144,7 +201,7 @@ function freezeOptions({ options: { linkDir } }: ColdNode, signal: AbortSignal):
 async function check(
   node: ColdNode,
   signal: AbortSignal,
-): Promise<{ readonly view: EnsembleView; readonly permission: Permission }> {
+): Promise<{ readonly view: EnsembleView; readonly decision: StopDecision }> {
   const { server, tls, options, location } = node;
   const { members } = options;
   const view = await viewEnsemble(
@@ -158,9 +215,7 @@ async function check(
     signal,
   );
   const ifLeader = options.ifLeader === "proceed" ? "proceed" : "skip";
-  const decision = mayStop(view, { ifLeader, allowStandalone: options.allowStandalone });
-  if (!decision.stop) throw new NotNow(decision);
-  return { view, permission: decision };
+  return { view, decision: mayStop(view, { ifLeader, allowStandalone: options.allowStandalone }) };
 }
 
 /** Does the work while no other member of the ensemble is stopped by one of us. */
@@ -273,7 +328,10 @@ async function promiseReturn({ control, journal, options }: ColdNode): Promise<D
       await journal.end(run);
       await guard?.dismiss();
     },
-    leave: () => journal.leave(run),
+    leave() {
+      journal.leave(run);
+      guard?.handOver();
+    },
   };
 }
 
@@ -335,13 +393,14 @@ async function bringBack(
       const { zxid } = await untilCaughtUp(node, permission.leaderZxid, limit);
       report("caught-up", { afterMs: stopwatch.mark("caughtUpMs"), zxid: formatZxid(zxid) });
     }
+    await untilNoted(node, limit);
     await debt.pay();
   } catch (error) {
-    if (serves || (error instanceof NotBack && error.isDeliberate)) await debt.pay();
+    if (serves || (error instanceof NotBack && error.why === "stopped-again")) await debt.pay();
     else debt.leave();
     if (!(error instanceof NotBack)) throw error;
     // Whoever ended the run wants it to end; the guard sees to the rest.
-    if (signal.aborted && !error.isDeliberate) return;
+    if (signal.aborted && error.why === "too-late") return;
     throw nodeDown(node, error, failure);
   }
 }
@@ -364,13 +423,13 @@ function patienceFor(signal: AbortSignal, limitMs: number): Disposable & { reado
   };
 }
 
-function nodeDown(node: ColdNode, { message, isDeliberate }: NotBack, failure: unknown): BackypError {
+function nodeDown(node: ColdNode, { message, why }: NotBack, failure: unknown): BackypError {
   const because = isBackypError(failure) ? ` The run had failed before: ${failure.message}` : "";
   const { startCommand } = node.control;
   const how = startCommand === null ? "" : ` (${startCommand.join(" ")})`;
   return new BackypError(
     "ERR_NODE_DOWN",
-    isDeliberate
+    why !== "too-late"
       ? `${node.name} was stopped for a backup and stays stopped: ${message}.${because}`
       : `${node.name} was stopped for a backup and is not back after ${node.options.startTimeoutMs / 1000} s: ${message}. Look at its log and start it${how}.${because}`,
     { cause: failure, details: { node: node.control.name } },

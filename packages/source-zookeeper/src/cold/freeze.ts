@@ -21,7 +21,7 @@ export interface Frozen {
   readonly copied: readonly CopiedSnapshot[];
 }
 
-export interface CopiedSnapshot {
+interface CopiedSnapshot {
   readonly file: string;
   readonly bytes: number;
   /** The server was down for the copying too: it wrote this snapshot between `warm` and its stop. */

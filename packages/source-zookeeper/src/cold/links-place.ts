@@ -2,7 +2,13 @@ import { lstat, mkdir, readdir, readFile, realpath, rm, rmdir, stat, writeFile }
 import { dirname, join } from "node:path";
 import { systemErrorCode } from "@zk-backyp/core";
 import { unreadable } from "../locate.ts";
-import { identityOf, isAlive, isSameProcess, type ProcessIdentity } from "../stop-promise/process-identity.ts";
+import {
+  identityOf,
+  isAlive,
+  isSameProcess,
+  type ProcessIdentity,
+  parseIdentity,
+} from "../stop-promise/process-identity.ts";
 import { cannotMake, cannotRemove, unavailable } from "./links-errors.ts";
 
 /** A folder that holds the links of runs. */
@@ -15,6 +21,8 @@ export interface LinksPlace {
 const OWNER_FILE = "owner.json";
 /** A run makes its folder and says at once in it whose it is. One that is older than this and says nothing is a ruin. */
 const NAMELESS_MS = 60_000;
+/** What a run in another container has for its upload: whether it lives cannot be seen. */
+const UNSEEN_MS = 24 * 3_600_000;
 
 // Those of this process that are in use: that their owner is alive does not say it.
 const inUse = new Set<string>();
@@ -136,17 +144,16 @@ async function namesIn(path: string): Promise<string[]> {
 
 async function hasOwner(home: string): Promise<boolean> {
   const owner = await ownerOf(home);
-  if (owner !== null) return isSameProcess(owner, await identityOf(process.pid)) ? inUse.has(home) : isAlive(owner);
   const made = await stat(home).catch(() => null);
-  return made !== null && Math.abs(Date.now() - made.ctimeMs) < NAMELESS_MS;
+  const isYoungerThan = (ms: number): boolean => made !== null && Math.abs(Date.now() - made.ctimeMs) < ms;
+  if (owner === null) return isYoungerThan(NAMELESS_MS);
+  if (isSameProcess(owner, await identityOf(process.pid))) return inUse.has(home);
+  return isAlive(owner, isYoungerThan(UNSEEN_MS));
 }
 
 async function ownerOf(home: string): Promise<ProcessIdentity | null> {
   try {
-    const { pid, startTicks, bootId } = JSON.parse(await readFile(join(home, OWNER_FILE), "utf8"));
-    const isText = (value: unknown): boolean => value === null || typeof value === "string";
-    if (!Number.isSafeInteger(pid) || pid < 1 || !isText(startTicks) || !isText(bootId)) return null;
-    return { pid, startTicks, bootId };
+    return parseIdentity(JSON.parse(await readFile(join(home, OWNER_FILE), "utf8")));
   } catch {
     return null;
   }

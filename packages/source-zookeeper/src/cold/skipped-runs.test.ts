@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -27,6 +27,14 @@ describe("skipped runs", () => {
         details: { skippedRuns: count, since },
       });
     }
+  });
+
+  it("are not written through a link that somebody has put in their place", async () => {
+    await writeFile(join(folder, "victim"), "untouched");
+    await symlink("victim", file);
+    await skippedRuns(folder, 3).add("it is the leader");
+    expect(await readFile(join(folder, "victim"), "utf8")).toBe("untouched");
+    expect(await kept()).toMatchObject({ count: 1 });
   });
 
   it("are never allowed with 0", async () => {

@@ -1,4 +1,5 @@
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BackypError, systemErrorCode } from "@zk-backyp/core";
 
@@ -31,7 +32,11 @@ export function skippedRuns(stateDir: string, maxSkippedRuns: number): SkippedRu
       const { count, since } = await counted(file, async () => {
         const before = await read(file);
         await mkdir(stateDir, { recursive: true, mode: 0o700 });
-        await writeFile(file, `${JSON.stringify({ ...before, count: before.count + 1 })}\n`, { mode: 0o600 });
+        // Whole or not at all, and never through a link that somebody has put there.
+        const written = `${file}.${randomUUID()}.tmp`;
+        const content = `${JSON.stringify({ ...before, count: before.count + 1 })}\n`;
+        await writeFile(written, content, { mode: 0o600, flag: "wx" });
+        await rename(written, file);
         return before;
       });
       if (count < maxSkippedRuns) return;
@@ -63,7 +68,7 @@ async function read(file: string): Promise<Kept> {
   const none = { count: 0, since: new Date().toISOString() };
   try {
     const { count, since } = (JSON.parse(await readFile(file, "utf8")) ?? {}) as Partial<Kept>;
-    // Cut short by a crash: counted anew.
+    // Not ours: counted anew.
     return Number.isSafeInteger(count) && Number(count) > 0 && typeof since === "string"
       ? { count: Number(count), since }
       : none;

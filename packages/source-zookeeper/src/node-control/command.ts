@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { abortError, systemErrorCode } from "@zk-backyp/core";
 import { identityOf, isAlive } from "../stop-promise/process-identity.ts";
-import type { NodeControl, NodeState, NodeStatus } from "./node-control.ts";
+import type { NodeControl, NodeStatus } from "./node-control.ts";
 import { ANSWER_WITHIN_MS, type CommandResult, howItEnded, nodeControlError, runCommand } from "./run-command.ts";
 
 /** A node that is started, stopped and asked by programs of its own: an init script, `zkServer.sh`, a container's. */
@@ -29,6 +29,7 @@ const PID_FILE_BYTES = 64;
  */
 export function openCommand(options: CommandControlOptions): NodeControl {
   let stopWasAsked = false;
+  let startWasAsked = false;
   let pending: { readonly action: "start" | "stop"; readonly over: Promise<void> } | null = null;
 
   async function livingPid(): Promise<number | null> {
@@ -57,8 +58,9 @@ export function openCommand(options: CommandControlOptions): NodeControl {
     if (code === 0 && !(options.pidFile !== undefined && pid === null && stopWasAsked))
       return { state: "running", pid };
     if (pid !== null) return { state: stopWasAsked ? "stopping" : "starting", pid };
-    const state: NodeState = code === 3 || stopWasAsked ? "stopped" : "failed";
-    return { state, pid };
+    // Many a program says 3 of a node that has crashed as well. What was started here was not to be down.
+    const isStopped = stopWasAsked || (code === 3 && !startWasAsked);
+    return { state: isStopped ? "stopped" : "failed", pid };
   }
 
   async function run(action: "start" | "stop", signal: AbortSignal): Promise<void> {
@@ -74,7 +76,7 @@ export function openCommand(options: CommandControlOptions): NodeControl {
       if (action === "start" ? state === "running" : state === "stopped") return;
     }
     if (pending === null) {
-      const over = runCommand(options[action], { timeoutMs: options.timeoutMs })
+      const over = runCommand(options[action], { timeoutMs: options.timeoutMs, letGo: signal })
         .then((result) => requireSuccess(options[action], result))
         .finally(() => {
           pending = null;
@@ -82,16 +84,19 @@ export function openCommand(options: CommandControlOptions): NodeControl {
       // Nobody may be waiting any more when it fails.
       over.catch(() => {});
       stopWasAsked = action === "stop";
+      startWasAsked = action === "start";
       pending = { action, over };
     }
     await unlessAborted(pending.over, signal);
   }
 
   return {
-    name: `the node of ${options.start.join(" ")}`,
+    // Without the arguments: the name is told to others.
+    name: `the node of ${options.start[0]}`,
     stop: ({ signal }) => run("stop", signal),
     start: ({ signal }) => run("start", signal),
     status,
+    tellsFailed: false,
     // Many a start program fails where the node runs already, and whoever runs this would try for ever.
     startCommand: ["/bin/sh", "-c", `${quoted(options.status)} || exec ${quoted(options.start)}`],
     async close() {},

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { abortError, BackypError, systemErrorCode } from "@zk-backyp/core";
 import { type Answer, lineCutter, parseAnswer, type Request, toError, toLine } from "../root-helper/protocol.ts";
 import type { NodeControl } from "./node-control.ts";
+import { ANSWER_WITHIN_MS } from "./run-command.ts";
 
 export interface HelperControlOptions {
   /** Absolute path of the root helper's unix socket. */
@@ -43,9 +44,20 @@ export function openHelperControl({ socket: path }: HelperControlOptions): NodeC
       connection.close();
     }
   };
+  const askStatus = async (signal: AbortSignal): Promise<Succeeded> => {
+    const limit = AbortSignal.timeout(ANSWER_WITHIN_MS);
+    try {
+      return await askOnce({ do: "status" }, AbortSignal.any([signal, limit]));
+    } catch (error) {
+      if (signal.aborted || !limit.aborted) throw error;
+      throw away(path, `it has not answered within ${ANSWER_WITHIN_MS / 1000} s`);
+    }
+  };
   return {
     name: `the node of the helper at ${path}`,
     startCommand: null,
+    // That depends on what the helper asks.
+    tellsFailed: false,
     async stop({ signal, backInMs }) {
       startAsked = false;
       const connection = await hold(signal);
@@ -74,13 +86,13 @@ export function openHelperControl({ socket: path }: HelperControlOptions): NodeC
       }
     },
     async status({ signal }) {
-      const { state, pid } = await askOnce({ do: "status" }, signal);
+      const { state, pid } = await askStatus(signal);
       if (state === undefined) throw noAnswer(path);
       if (state === "running" && startAsked) letGo();
       return { state, pid: pid ?? null };
     },
     async whyKeepStopped({ signal }) {
-      return (await askOnce({ do: "status" }, signal)).keepStopped ?? null;
+      return (await askStatus(signal)).keepStopped ?? null;
     },
     async close() {
       letGo();

@@ -44,6 +44,10 @@ const STARTING = ["start", "restart", "monitor"];
 export function openMonit(monit: MonitInterface, service: string): NodeControl {
   let last: ProcessIdentity | null = null;
   let stopWasAsked = false;
+  // monit writes what it is to do to the disk when its loop comes round: with the next cycle, or the next request. Until
+  // then a power cut would have it come back with the node stopped (seen with 5.33). So after a start there is one more
+  // request, which does nothing else to a process that runs, before the node is called running.
+  let isNoted = true;
 
   async function look(signal: AbortSignal): Promise<MonitService & { readonly lives: number | null }> {
     if (signal.aborted) throw abortError(signal);
@@ -66,7 +70,10 @@ export function openMonit(monit: MonitInterface, service: string): NodeControl {
       return { state: pending === null ? "stopped" : "starting", pid: null };
     }
     if (isMissing) return { state: "failed", pid: null };
-    return { state: monitoring === "monitored" && pid !== null ? "running" : "starting", pid };
+    if (monitoring !== "monitored" || pid === null) return { state: "starting", pid };
+    if (isNoted) return { state: "running", pid };
+    isNoted = (await monit.request("start", signal)) === "accepted";
+    return { state: "starting", pid };
   }
 
   /** Asks until it is accepted, or until the node is on its way there anyway. */
@@ -85,7 +92,10 @@ export function openMonit(monit: MonitInterface, service: string): NodeControl {
         action === "start"
           ? STARTING.includes(pending ?? "") || (pending === null && monitoring !== "not monitored" && !isMissing)
           : isAtRest || pending === "stop";
-      if (isUnderWay || (await monit.request(action, signal)) === "accepted") break;
+      if (isUnderWay || (await monit.request(action, signal)) === "accepted") {
+        isNoted = action === "stop" || (isNoted && isUnderWay && !stopWasAsked);
+        break;
+      }
       if (Date.now() > deadline) {
         throw nodeControlError(
           `${monit.name} refused for ${ACCEPTED_WITHIN_MS} ms to ${action} ${service}: "${pending}" is pending there`,

@@ -47,6 +47,11 @@ export interface NodeControl {
    * promise itself.
    */
   readonly startCommand: readonly string[] | null;
+  /**
+   * False where a node that nobody asked to stop may be called `stopped` too, so that an operator's stop cannot be told
+   * from a crash: then a start that is owed stays owed. Default: true.
+   */
+  readonly tellsFailed?: boolean;
   /** Why an operator wants the node to stay stopped (a masked unit), or null if nothing says so. */
   whyKeepStopped?(options: { readonly signal: AbortSignal }): Promise<string | null>;
   /** Lets go of what the control holds open. Does not touch the node. */

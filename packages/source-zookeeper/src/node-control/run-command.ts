@@ -3,6 +3,7 @@ import { accessSync, constants, statSync } from "node:fs";
 import { delimiter, join, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import { abortError, BackypError } from "@zk-backyp/core";
+import { childEnvironment } from "./child-environment.ts";
 
 /** How long a supervisor may take for an answer, in milliseconds. */
 export const ANSWER_WITHIN_MS = 30_000;
@@ -31,6 +32,16 @@ export interface CommandResult {
   readonly stderr: string;
 }
 
+export interface RunOptions {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+  readonly wantsOutput?: boolean;
+  /** Once it is aborted, this process may end before the command does. */
+  readonly letGo?: AbortSignal;
+  /** Default: ours, without what {@link childEnvironment} leaves out. */
+  readonly environment?: NodeJS.ProcessEnv;
+}
+
 /**
  * Runs a command without a shell, in a session of its own, so that a Ctrl-C on our terminal does not end it half-way.
  * Only the command itself is ended when it is aborted or late, never its children: the node may be one of them.
@@ -38,11 +49,8 @@ export interface CommandResult {
  * @throws BackypError `ERR_NODE_CONTROL` when it cannot be started or takes longer than `timeoutMs`, else what the
  * signal says
  */
-export function runCommand(
-  argv: readonly string[],
-  options: { readonly timeoutMs: number; readonly signal?: AbortSignal; readonly wantsOutput?: boolean },
-): Promise<CommandResult> {
-  const { timeoutMs, signal: abort, wantsOutput = false } = options;
+export function runCommand(argv: readonly string[], options: RunOptions): Promise<CommandResult> {
+  const { timeoutMs, signal: abort, wantsOutput = false, environment = childEnvironment() } = options;
   const [program = "", ...args] = argv;
   return new Promise((fulfil, reject) => {
     if (abort?.aborted === true) {
@@ -52,7 +60,7 @@ export function runCommand(
     const child = spawn(program, args, {
       stdio: ["ignore", wantsOutput ? "pipe" : "ignore", "pipe"],
       detached: true,
-      env: { ...process.env, LC_ALL: "C" },
+      env: { ...environment, LC_ALL: "C" },
     });
     const stdout = keepEnd(child.stdout, OUTPUT_BYTES);
     const stderr = keepEnd(child.stderr, STDERR_BYTES);
@@ -71,7 +79,14 @@ export function runCommand(
       if (abort !== undefined) reject(abortError(abort));
     };
     abort?.addEventListener("abort", onAbort, { once: true });
+    const unref = (): void => {
+      child.unref();
+      limit.unref();
+      for (const stream of [child.stdout, child.stderr]) (stream as { unref?(): void } | null)?.unref?.();
+    };
+    options.letGo?.addEventListener("abort", unref, { once: true });
     const over = (): void => {
+      options.letGo?.removeEventListener("abort", unref);
       clearTimeout(limit);
       clearTimeout(lastResort);
       abort?.removeEventListener("abort", onAbort);

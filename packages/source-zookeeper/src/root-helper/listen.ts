@@ -1,7 +1,8 @@
-import { chmod, chown, lstat, mkdir, readFile, rename, rm } from "node:fs/promises";
+import { lchown, lstat, mkdir, readFile, rename, rm } from "node:fs/promises";
 import { connect, type Server } from "node:net";
 import { dirname } from "node:path";
 import { BackypError, systemErrorCode } from "@zk-backyp/core";
+import { requireOwnFolder } from "./own-folder.ts";
 
 // A socket's path, less the end that it has until it is ready: sun_path of Linux holds 108 bytes, its zero included.
 const LONGEST_PATH_BYTES = 100;
@@ -24,20 +25,28 @@ export async function listenAt(server: Server, path: string, group: string | und
   const unready = `${path}.new`;
   try {
     // Gone after a reboot where it is on a tmpfs, as /run is.
+    // The group has to get to it.
+    await mkdir(dirname(dirname(path)), { recursive: true, mode: 0o755 });
     if ((await mkdir(dirname(path), { recursive: true, mode: 0o750 })) !== undefined) {
-      await chown(dirname(path), uid, gid);
+      await lchown(dirname(path), uid, gid);
     }
+    await requireOwnFolder(dirname(path));
     await requireFree(path);
     await rm(unready, { force: true });
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen(unready, () => {
-        server.off("error", reject);
-        resolve();
-      });
+      // Made with its mode, not given it later: a later call by name may meet something else.
+      const umask = process.umask(0o117);
+      try {
+        server.listen(unready, () => {
+          server.off("error", reject);
+          resolve();
+        });
+      } finally {
+        process.umask(umask);
+      }
     });
-    await chown(unready, uid, gid);
-    await chmod(unready, 0o660);
+    await lchown(unready, uid, gid);
     const { ino } = await lstat(unready);
     await rename(unready, path);
     return async () => {

@@ -5,6 +5,8 @@ import { bringBack } from "../stop-promise/bring-back.ts";
 import { armGuard, type Guard } from "../stop-promise/guard.ts";
 import { journalIn } from "../stop-promise/journal.ts";
 import { recoverNode } from "../stop-promise/recover.ts";
+import { whyKeepStopped } from "../stop-promise/why-keep-stopped.ts";
+import { requireOwnFolder } from "./own-folder.ts";
 
 export interface NodeKeeperOptions {
   readonly control: NodeControl;
@@ -56,6 +58,8 @@ interface Hold {
 
 const SETTLE_MS = 20_000;
 const STOP_GRACE_MS = 5_000;
+/** The deadline is ours while we live: two starts in one moment are more than some start scripts can take. */
+const GUARD_LATER_MS = 10_000;
 const STOP_PATIENCE_MS = 3_000;
 const CLOSE_ACCEPTED_MS = 10_000;
 const CLOSE_RUNNING_MS = 2_000;
@@ -72,6 +76,7 @@ export async function keepNode(options: NodeKeeperOptions): Promise<NodeKeeper> 
   const closing = new AbortController();
   let hold: Hold | null = null;
 
+  await requireOwnFolder(stateDir);
   const left = await journal.read();
   if (left !== null && left.run !== null && (await journal.isOwned(left))) {
     throw new BackypError("ERR_BUSY", `process ${left.owner.pid} lives and works with ${stateDir}; stop it first`);
@@ -97,6 +102,7 @@ export async function keepNode(options: NodeKeeperOptions): Promise<NodeKeeper> 
     const { state } = await control.status({ signal: returning.signal });
     // An operator did that; there is nothing to stop, and nobody is owed a start.
     if (state === "stopped") return;
+    await requireMayStart("is not stopped, since nothing would start it again", returning.signal);
     const recovery = await recoverNode({ control, stateDir, stayStoppedFile, signal: returning.signal, logger });
     if (recovery.did === "stays-stopped") {
       throw new BackypError("ERR_STOP_REFUSED", `${control.name} stays stopped: ${recovery.why}`);
@@ -107,7 +113,7 @@ export async function keepNode(options: NodeKeeperOptions): Promise<NodeKeeper> 
         startCommand: options.startCommand,
         journalFile: journal.path,
         run,
-        backInMs,
+        backInMs: backInMs + GUARD_LATER_MS,
         stayStoppedFile,
       });
       if (returning.signal.aborted) throw abortError(returning.signal);
@@ -172,6 +178,11 @@ export async function keepNode(options: NodeKeeperOptions): Promise<NodeKeeper> 
     taken.settle.accept();
   }
 
+  async function requireMayStart(what: string, signal: AbortSignal): Promise<void> {
+    const why = await whyKeepStopped({ control, stayStoppedFile }, signal);
+    if (why !== null) throw new BackypError("ERR_STOP_REFUSED", `${control.name} ${what}: ${why}`);
+  }
+
   function requireFree(holder: Holder): void {
     if (closing.signal.aborted) throw new BackypError("ERR_NODE_CONTROL", "the helper is ending; try again");
     if (recovering) {
@@ -228,6 +239,7 @@ export async function keepNode(options: NodeKeeperOptions): Promise<NodeKeeper> 
     },
     async start(holder, signal) {
       if (hold === null) {
+        await requireMayStart("is not started", signal);
         await control.start({ signal });
         return;
       }
@@ -240,7 +252,7 @@ export async function keepNode(options: NodeKeeperOptions): Promise<NodeKeeper> 
       const status = await control.status({ signal });
       if (of !== null && of.run !== null && (status.state === "stopped" || status.state === "failed"))
         of.seenDown = true;
-      return { ...status, keepStopped: (await control.whyKeepStopped?.({ signal })) ?? null };
+      return { ...status, keepStopped: await whyKeepStopped({ control, stayStoppedFile }, signal) };
     },
     holds: (holder) => hold?.holder === holder,
     left(holder) {

@@ -102,7 +102,7 @@ function serve(socket: Socket, keeper: NodeKeeper, logger: Logger): void {
   socket.setTimeout(IDLE_MS);
   socket.on("timeout", () => {
     if (busy || keeper.holds(socket)) socket.setTimeout(IDLE_MS);
-    else socket.end();
+    else socket.destroy();
   });
   socket.on("data", (chunk) => {
     const lines = cut(chunk as Buffer);
@@ -126,12 +126,18 @@ function serve(socket: Socket, keeper: NodeKeeper, logger: Logger): void {
       // A client that waits asks for the status all the time.
       if (request.do !== "status" || !answer.ok) logger.info({ request, answer }, "a client's request was answered");
       if (!gone.signal.aborted) socket.write(toLine(answer));
+      // It asks and asks, and reads nothing.
+      if (socket.writableLength > MOST_UNREAD_BYTES) {
+        socket.destroy();
+        return;
+      }
     }
     busy = false;
   }
 }
 
 const MOST_WAITING = 16;
+const MOST_UNREAD_BYTES = 64 * 1024;
 
 /** Says why, and ends the connection: nothing more that comes from it is looked at. */
 function refuse(socket: Socket, why: string): void {

@@ -1,7 +1,7 @@
-import { access } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { abortError, BackypError, type Logger } from "@zk-backyp/core";
 import type { NodeControl, NodeState } from "../node-control/node-control.ts";
+import { whyKeepStopped } from "./why-keep-stopped.ts";
 
 export interface BringBackOptions {
   readonly control: NodeControl;
@@ -69,7 +69,8 @@ export async function bringBack(options: BringBackOptions): Promise<BroughtBack>
     seenDown ||= state === "stopped" || state === "failed";
     wasDown ||= !runs;
     if (!runs && !(await options.stillOwed(state))) return { did: "not-owed" };
-    const why = await whyStopped(options, call);
+    // A supervisor that cannot be asked is heard of by the start.
+    const why = await whyKeepStopped(options, call).catch(() => null);
     if (!runs && why !== null) return { did: "stays-stopped", why };
     // Once also while it runs: that takes back a stop which has not begun.
     if (why === null && now >= askAgainAt && !(runs && accepted)) {
@@ -90,19 +91,6 @@ export async function bringBack(options: BringBackOptions): Promise<BroughtBack>
     if (!runs && performance.now() >= end) throw nodeDown(options, state, accepted, failure);
     await sleep(POLL_MS, undefined, { signal }).catch(() => {});
   }
-}
-
-async function whyStopped({ control, stayStoppedFile }: BringBackOptions, signal: AbortSignal): Promise<string | null> {
-  if (stayStoppedFile !== null && (await exists(stayStoppedFile))) return `${stayStoppedFile} is there`;
-  // A supervisor that cannot be asked is heard of by the start.
-  return (await control.whyKeepStopped?.({ signal }).catch(() => null)) ?? null;
-}
-
-function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 function nodeDown(options: BringBackOptions, state: string, accepted: boolean, failure: unknown): BackypError {

@@ -6,6 +6,7 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BackypError } from "@zk-backyp/core";
+import { childEnvironment } from "../node-control/child-environment.ts";
 import { readGuardScript } from "./guard-script.ts";
 import { journalIn } from "./journal.ts";
 import { identityOf, isAlive, type ProcessIdentity } from "./process-identity.ts";
@@ -67,6 +68,7 @@ export async function armGuard(options: GuardOptions): Promise<Guard> {
       detached: true,
       // Pins no file system.
       cwd: "/",
+      env: childEnvironment(),
     });
   } catch (cause) {
     throw unarmed((cause as Error).message, cause);

@@ -6,7 +6,7 @@ import { journalIn } from "./journal.ts";
 import { identityOf } from "./process-identity.ts";
 
 const NODE = { node: "monit's service zookeeper", backInMs: 60_000 };
-const GONE = { pid: 2 ** 30, startTicks: "1", bootId: null };
+const GONE = { pid: 2 ** 30, startTicks: "1", bootId: null, pidNamespace: null };
 
 let folder: string;
 let stateDir: string;

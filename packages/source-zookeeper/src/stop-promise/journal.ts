@@ -3,7 +3,7 @@ import { constants } from "node:fs";
 import { link, lstat, mkdir, open, readdir, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { BackypError, isBackypError, syncFolders, systemErrorCode } from "@zk-backyp/core";
-import { identityOf, isAlive, isSameProcess, type ProcessIdentity } from "./process-identity.ts";
+import { identityOf, isAlive, isSameProcess, type ProcessIdentity, parseIdentity } from "./process-identity.ts";
 
 /** Says that a run may have stopped the node, so that somebody has to see to it that it runs again. */
 export interface StopJournal {
@@ -108,7 +108,8 @@ export function journalIn(stateDir: string): JournalFile {
     async isOwned(journal) {
       if (journal.run === null) return false;
       if (isSameProcess(journal.owner, await identityOf(process.pid))) return underWay.has(`${path}\0${journal.run}`);
-      return isAlive(journal.owner);
+      // One in another container is given the time that it has asked for. Then its guard, if it lives, has acted too.
+      return isAlive(journal.owner, Date.now() < Date.parse(journal.backBy));
     },
     async end(run) {
       try {
@@ -208,7 +209,7 @@ async function removeLeftovers(path: string): Promise<void> {
     const pid = /^stop\.json\.(\d+)\.[0-9a-f-]{36}\.tmp$/.exec(name)?.[1];
     if (pid === undefined) continue;
     // A reused pid only means that the file is removed by a later run.
-    if (await isAlive({ pid: Number(pid), startTicks: null, bootId: null })) continue;
+    if (await isAlive({ pid: Number(pid), startTicks: null, bootId: null, pidNamespace: null })) continue;
     await rm(join(folder, name), { force: true });
   }
 }
@@ -222,6 +223,14 @@ async function readJournal(path: string): Promise<StopJournal | UnreadableJourna
     const text = await readShort(path);
     return text === null ? null : (understood(text) ?? { run: null, reason: "it is damaged" });
   } catch (error) {
+    const code = systemErrorCode(error);
+    // Another user's, who may be at work: not for us to recover.
+    if (code === "EACCES" || code === "EPERM") {
+      throw new BackypError("ERR_STOP_REFUSED", `may not read the journal ${path}: run as the user who wrote it`, {
+        cause: error,
+        details: { path },
+      });
+    }
     return { run: null, reason: (error as Error).message };
   }
 }
@@ -255,15 +264,10 @@ function understood(text: string): StopJournal | null {
   }
   // A later format is understood as far as recovery needs it.
   const { run, owner, node, at, backBy } = (value ?? {}) as Partial<Record<keyof StopJournal, unknown>>;
-  const { pid, startTicks, bootId } = (owner ?? {}) as Partial<Record<keyof ProcessIdentity, unknown>>;
+  const identity = parseIdentity(owner);
   if (typeof run !== "string" || typeof node !== "string" || typeof at !== "string") return null;
-  if (typeof backBy !== "string" || !Number.isSafeInteger(pid) || (pid as number) < 1) return null;
-  if (!isTextOrNull(startTicks) || !isTextOrNull(bootId)) return null;
-  return { formatVersion: 1, run, owner: { pid: pid as number, startTicks, bootId }, node, at, backBy };
-}
-
-function isTextOrNull(value: unknown): value is string | null {
-  return typeof value === "string" || value === null;
+  if (typeof backBy !== "string" || identity === null) return null;
+  return { formatVersion: 1, run, owner: identity, node, at, backBy };
 }
 
 async function holds(path: string, run: string | null): Promise<boolean> {

@@ -34,8 +34,14 @@ describe("a process's identity", () => {
   });
 
   it("is the pid alone where nothing else is known", async () => {
-    expect(await isAlive({ pid: process.pid, startTicks: null, bootId: null })).toBe(true);
-    expect(await isAlive({ pid: 2 ** 30, startTicks: null, bootId: null })).toBe(false);
+    expect(await isAlive({ pid: process.pid, startTicks: null, bootId: null, pidNamespace: null })).toBe(true);
+    expect(await isAlive({ pid: 2 ** 30, startTicks: null, bootId: null, pidNamespace: null })).toBe(false);
+  });
+
+  it("says what it is told to of a process in another container", async () => {
+    const stranger = { ...(await identityOf(process.pid)), pidNamespace: "pid:[1]" };
+    expect(await isAlive(stranger)).toBe(true);
+    expect(await isAlive(stranger, false)).toBe(false);
   });
 
   it("does not count a process that has ended and was not reaped", async () => {

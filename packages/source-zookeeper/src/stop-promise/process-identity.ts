@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, readlink } from "node:fs/promises";
 import { systemErrorCode } from "@zk-backyp/core";
 
 /** Which process, in a way that neither a reused pid nor a reboot can fake. */
@@ -8,29 +8,45 @@ export interface ProcessIdentity {
   readonly startTicks: string | null;
   /** The boot of the machine. Null where there is no `/proc`. */
   readonly bootId: string | null;
+  /** The pid namespace in which `pid` means something: a container's or the host's. Null where there is no `/proc`. */
+  readonly pidNamespace: string | null;
 }
 
 /** The process that has this pid now. */
 export async function identityOf(pid: number): Promise<ProcessIdentity> {
   const stat = await readStat(pid);
-  return { pid, startTicks: stat?.startTicks ?? null, bootId: await readBootId() };
+  return { pid, startTicks: stat?.startTicks ?? null, bootId: await readBootId(), pidNamespace: await ownNamespace() };
 }
 
 /**
  * Whether that process still runs. One that has ended and was not yet reaped does not. Where `/proc` does not tell, it
  * is whether any process has the pid.
+ *
+ * @param ifUnseen the answer for a process in another container, or on the host outside ours, of which nothing can be seen
  */
-export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
+export async function isAlive(identity: ProcessIdentity, ifUnseen = true): Promise<boolean> {
   const bootId = await readBootId();
   if (identity.bootId !== null && bootId !== null && identity.bootId !== bootId) return false;
-  const stat = identity.startTicks === null ? null : await readStat(identity.pid);
-  // /proc may hide the processes of other users (hidepid), so that one is not there does not mean that it is gone.
-  if (stat === null) return hasProcess(identity.pid);
-  return stat.startTicks === identity.startTicks && stat.state !== "Z" && stat.state !== "X";
+  const namespace = await ownNamespace();
+  if (identity.pidNamespace !== null && namespace !== null && identity.pidNamespace !== namespace) return ifUnseen;
+  // /proc may hide the processes of other users (hidepid): of such a one no more than the pid was ever known.
+  if (identity.startTicks === null) return hasProcess(identity.pid);
+  const stat = await readStat(identity.pid);
+  return stat !== null && stat.startTicks === identity.startTicks && stat.state !== "Z" && stat.state !== "X";
 }
 
 export function isSameProcess(one: ProcessIdentity, other: ProcessIdentity): boolean {
-  return one.pid === other.pid && one.startTicks === other.startTicks && one.bootId === other.bootId;
+  const keys = ["pid", "startTicks", "bootId", "pidNamespace"] as const;
+  return keys.every((key) => one[key] === other[key]);
+}
+
+/** An identity as it was written to a file; null where it is none. */
+export function parseIdentity(value: unknown): ProcessIdentity | null {
+  const { pid, startTicks, bootId, pidNamespace } = (value ?? {}) as Partial<Record<keyof ProcessIdentity, unknown>>;
+  const isText = (text: unknown): text is string | null => text === null || typeof text === "string";
+  if (!Number.isSafeInteger(pid) || Number(pid) < 1) return null;
+  if (!isText(startTicks) || !isText(bootId) || !isText(pidNamespace)) return null;
+  return { pid: Number(pid), startTicks, bootId, pidNamespace };
 }
 
 function hasProcess(pid: number): boolean {
@@ -48,6 +64,10 @@ async function readStat(pid: number): Promise<{ state: string; startTicks: strin
   const [state, ...later] = text.slice(text.lastIndexOf(")") + 2).split(" ");
   const startTicks = later[18];
   return state === undefined || startTicks === undefined ? null : { state, startTicks };
+}
+
+function ownNamespace(): Promise<string | null> {
+  return readlink("/proc/self/ns/pid").catch(() => null);
 }
 
 async function readBootId(): Promise<string | null> {

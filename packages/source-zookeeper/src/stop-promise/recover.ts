@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { BackypError, type Logger, silentLogger } from "@zk-backyp/core";
 import type { NodeControl } from "../node-control/node-control.ts";
 import { bringBack } from "./bring-back.ts";
@@ -28,6 +29,7 @@ export type Recovery =
   | { readonly did: "nothing" | "was-running" | "started" }
   | { readonly did: "stays-stopped"; readonly why: string; readonly owed: boolean };
 
+const LOOK_AGAIN_MS = 1_000;
 // Where a stop that was asked for this long ago has not taken effect, it never will.
 const STOP_FORGOTTEN_MS = 600_000;
 
@@ -49,7 +51,10 @@ export async function recoverNode(options: RecoveryOptions): Promise<Recovery> {
   if (left === null) return { did: "nothing" };
   await requireUnowned(journal, left);
   const about = left.run === null ? { reason: left.reason } : { run: left.run, pid: left.owner.pid, at: left.at };
-  logger.warn({ ...about, journal: journal.path }, `a run that died may have left ${control.name} stopped`);
+  logger.warn(
+    { ...about, journal: journal.path },
+    `a run that died may have left ${control.name} stopped; seeing to it that it runs`,
+  );
 
   let stoppedLater = false;
   const result = await bringBack({
@@ -62,7 +67,12 @@ export async function recoverNode(options: RecoveryOptions): Promise<Recovery> {
     async stillOwed(state) {
       const now = await journal.read();
       if (now === null || now.run !== left.run) return false;
-      stoppedLater = state === "stopped" && (await journal.rescue(left.run)) === "done";
+      // What the guard knows is that its starts were accepted. Where a crash looks like a stop, it is started once more.
+      const isMeant = state === "stopped" && control.tellsFailed !== false;
+      if (!isMeant || (await journal.rescue(left.run)) !== "done") return true;
+      // Twice: a supervisor that restarts a process may show it so for a moment.
+      await sleep(LOOK_AGAIN_MS, undefined, { signal }).catch(() => {});
+      stoppedLater = (await control.status({ signal })).state === "stopped";
       return !stoppedLater;
     },
   });

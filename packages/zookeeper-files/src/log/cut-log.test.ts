@@ -56,7 +56,7 @@ describe("a log cut at a txn", () => {
 describe("a log is not cut", () => {
   const torn = LOG.subarray(0, -3);
   const back = makeLog({ zxid: 5n }, { zxid: 4n }, { zxid: 9n });
-  const twice = makeLog({ zxid: 5n }, { zxid: 5n }, { zxid: 9n });
+  const twice = makeLog({ zxid: 5n }, { zxid: 5n, timeMs: 3n }, { zxid: 9n });
   test.each<[string, Uint8Array, bigint, string, string]>([
     ["that ends before the txn", LOG, 0x2_0000_0001n, "LOG_NOT_REACHED", "it ends with 0x100000001"],
     ["that is torn before it", torn, 0x1_0000_0001n, "LOG_NOT_REACHED", "it ends with 0x6, and the last record"],

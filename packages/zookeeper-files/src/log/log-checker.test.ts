@@ -20,6 +20,7 @@ function check(bytes: Uint8Array, options: LogCheckOptions & { chunk?: number } 
   return checker.end();
 }
 
+const epoch = (n: bigint, counter: bigint): bigint => (n << 32n) | counter;
 const codes = (summary: LogSummary): string[] => summary.problems.map(({ severity, code }) => `${severity} ${code}`);
 
 /** Six txns of a real server, without the padding. */
@@ -42,6 +43,7 @@ describe("a good log", () => {
       firstTimeMs: 77,
       lastTimeMs: 0x1_0000_0001,
       records: 3,
+      repeats: [],
       bytes: log.byteLength,
       fileBytes: log.byteLength,
       end: "eof",
@@ -160,7 +162,7 @@ describe("a good log", () => {
       0x1_0000_0004n,
       0xffff_ffff_0000_0001n,
     ];
-    const log = makeLog(...zxids.map((zxid) => ({ zxid })));
+    const log = makeLog(...zxids.map((zxid, index) => ({ zxid, timeMs: BigInt(index) })));
     const at = ends(log);
     expect(check(log).runs).toEqual([
       { first: 1n, last: 3n, offset: at[0] },
@@ -471,9 +473,86 @@ describe("txns that servers do not read", () => {
   });
 
   test("a log of nothing but breaks does not fill the memory", () => {
-    const record = makeRecord({ zxid: 1n });
-    const summary = check(Buffer.concat([LOG_HEADER, ...Array.from({ length: 12_000 }, () => record)]));
+    const records = Array.from({ length: 12_000 }, (_, index) => makeRecord({ zxid: 1n, timeMs: BigInt(index) }));
+    const summary = check(Buffer.concat([LOG_HEADER, ...records]));
     expect(summary.runs).toHaveLength(10_000);
     expect(codes(summary)).toEqual(["data-loss LOG_OUT_OF_ORDER"]);
+  });
+
+  test("nor does one of nothing but repetitions", () => {
+    const record = makeRecord({ zxid: 1n });
+    const summary = check(Buffer.concat([LOG_HEADER, ...Array.from({ length: 12_000 }, () => record)]));
+    expect(summary.repeats).toHaveLength(1_000);
+    expect(codes(summary)).toEqual(["data-loss LOG_OUT_OF_ORDER", "info LOG_REPEATED"]);
+  });
+});
+
+describe("txns that are there twice, record for record,", () => {
+  const txns = (first: number, last: number): { zxid: bigint }[] =>
+    Array.from({ length: last - first + 1 }, (_, index) => ({ zxid: epoch(4n, BigInt(first + index)) }));
+  const later = (first: number, last: number): { zxid: bigint }[] =>
+    txns(first, last).map(({ zxid }) => ({ zxid: zxid + epoch(1n, 0n) }));
+  const read = (log: Uint8Array, chunk = 1000): { summary: LogSummary; zxids: bigint[] } => {
+    const zxids: bigint[] = [];
+    return { summary: check(log, { chunk, onRecord: ({ zxid }) => void zxids.push(zxid) }), zxids };
+  };
+
+  test("are told of and left out, as if they were there once", () => {
+    const once = makeLog(...txns(1, 30));
+    const twice = makeLog(...txns(1, 10), ...txns(1, 30));
+    const at = ends(twice);
+    for (const chunk of [1, 61, twice.byteLength]) {
+      const { summary, zxids } = read(twice, chunk);
+      expect(zxids).toEqual(read(once).zxids);
+      expect(summary).toMatchObject({
+        runs: check(once).runs,
+        records: 30,
+        bytes: twice.byteLength,
+        repeats: [{ offset: at[10], length: (at[20] ?? 0) - (at[10] ?? 0) }],
+      });
+      expect(codes(summary)).toEqual(["info LOG_REPEATED"]);
+    }
+  });
+
+  test.each([
+    ["more than once", [...txns(1, 10), ...txns(1, 10), ...txns(1, 20), ...txns(1, 30)], 3],
+    ["in the middle of a log", [...txns(1, 20), ...txns(11, 30)], 1],
+    ["and nothing comes behind", [...txns(1, 10), ...txns(1, 10)], 1],
+    ["after a row that was given up", [...txns(1, 10), ...txns(1, 5), ...txns(1, 20)], 2],
+    ["over the end of an epoch", [...txns(8, 9), ...later(1, 5), ...txns(9, 9), ...later(1, 9)], 1],
+    ["and a new epoch comes behind", [...txns(1, 10), ...txns(1, 10), { zxid: epoch(5n, 1n) }], 1],
+  ])("are fine %s", (_, all, rows) => {
+    const { summary } = read(makeLog(...all));
+    expect(codes(summary)).toEqual(["info LOG_REPEATED"]);
+    expect(summary.repeats).toHaveLength(rows);
+  });
+
+  test.each<[string, { zxid: bigint; timeMs?: bigint }[], string[]]>([
+    ["the row ends before the last one", [...txns(1, 10), ...txns(1, 5)], ["data-loss LOG_REPEATED"]],
+    [
+      "it goes on without the last ones",
+      [...txns(1, 10), ...txns(1, 5), ...txns(11, 12)],
+      ["data-loss LOG_REPEATED", "data-loss LOG_OUT_OF_ORDER"],
+    ],
+    [
+      "a new epoch comes before the last one",
+      [...txns(1, 10), ...txns(1, 5), { zxid: epoch(5n, 1n) }],
+      ["data-loss LOG_REPEATED", "data-loss LOG_OUT_OF_ORDER"],
+    ],
+  ])("are a loss if %s: servers end with an older state", (_, all, found) => {
+    expect(codes(read(makeLog(...all)).summary).sort()).toEqual(found.sort());
+  });
+
+  test("are others if anything in them is another", () => {
+    const { summary } = read(makeLog(...txns(1, 10), { zxid: epoch(4n, 5n), timeMs: 3n }));
+    expect(summary.repeats).toEqual([]);
+    expect(summary.runs).toHaveLength(2);
+  });
+
+  test("are a loss if they leave out what came between", () => {
+    for (const between of [{ zxid: epoch(4n, 20n) }, { zxid: epoch(5n, 1n) }]) {
+      const found = codes(check(makeLog(...txns(1, 10), between, ...txns(1, 30))));
+      expect(found.sort()).toEqual(["data-loss LOG_OUT_OF_ORDER", "data-loss LOG_REPEATED"]);
+    }
   });
 });

@@ -3,6 +3,7 @@ import type { FileProblem, Severity } from "../problem.ts";
 import { asBuffer, RecordCutter, STOP } from "../record-cutter.ts";
 import { LogRemains } from "./log-remains.ts";
 import type { LogSummary, ZxidRun } from "./log-summary.ts";
+import { RepeatedTxns } from "./repeated-txns.ts";
 import {
   endOfBody,
   FIRST_TYPE_OF_35,
@@ -88,6 +89,7 @@ class LogWalk implements LogChecker {
   #remains: LogRemains | null = null;
 
   readonly #runs: ZxidRun[] = [];
+  readonly #repeated: RepeatedTxns = new RepeatedTxns();
   #runOffset = 0;
   #runFirstLow = 0;
   #lastHigh = 0;
@@ -128,6 +130,7 @@ class LogWalk implements LogChecker {
   end(): LogSummary {
     const { end, afterEnd } = this.#concludeEnd();
     if (this.#records > 0) this.#closeRun();
+    this.#reportRepeats();
     const offset = this.#cutter.offset;
     return {
       firstZxid: this.#runs[0]?.first ?? null,
@@ -136,6 +139,7 @@ class LogWalk implements LogChecker {
       firstTimeMs: this.#firstTimeMs,
       lastTimeMs: this.#lastTimeMs,
       records: this.#records,
+      repeats: this.#repeated.ranges,
       bytes: this.#hasHeader ? offset : 0,
       fileBytes: this.#fileBytes,
       end,
@@ -190,6 +194,22 @@ class LogWalk implements LogChecker {
       this.#report("fatal", "LOG_TRUNCATED_HEADER", bytes, message);
     }
     return { end: "torn", afterEnd: "nothing" };
+  }
+
+  #reportRepeats(): void {
+    const [first] = this.#repeated.ranges;
+    if (first === undefined) return;
+    if (this.#repeated.isUnfinished) {
+      const message =
+        `txns are there twice from byte ${first.offset} on, and the second time not up to the last one: ` +
+        "servers apply them again and end with an older state";
+      this.#report("data-loss", "LOG_REPEATED", first.offset, message);
+    } else {
+      const message =
+        `txns are there twice from byte ${first.offset} on: the server had to join its ensemble twice, and logged what ` +
+        "it was sent each time. Servers apply both, to the same end, but may count digests that do not match";
+      this.#report("info", "LOG_REPEATED", first.offset, message);
+    }
   }
 
   #reportAfterPadding(remains: LogRemains): void {
@@ -286,6 +306,16 @@ class LogWalk implements LogChecker {
 
     const zxidHigh = bytes.readUInt32BE(entry + 12);
     const zxidLow = bytes.readUInt32BE(entry + 16);
+    const checksum = bytes.readUInt32BE(start + 4);
+    if (this.#repeated.isKnown(zxidHigh, zxidLow, checksum, this.#cutter.offset, recordBytes)) {
+      this.#brokenEntryBytes = null;
+      return recordBytes;
+    }
+    if (this.#repeated.isUnfinished) {
+      const what = "a txn behind some that are there twice, and do not go on to the last one before them,";
+      return this.#stopHere(recordBytes, "data-loss", "data-loss", "LOG_OUT_OF_ORDER", what, false);
+    }
+    this.#repeated.remember(zxidHigh, zxidLow, checksum);
     if (this.#records === 0 || zxidHigh !== this.#lastHigh || zxidLow !== this.#lastLow + 1) {
       if (this.#runs.length + 1 >= MAX_RUNS) {
         const what = `the ${MAX_RUNS}th txn out of sequence`;

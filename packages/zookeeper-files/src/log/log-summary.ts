@@ -11,6 +11,12 @@ export interface ZxidRun {
   readonly offset: number;
 }
 
+/** A part of a file, in bytes from its start. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
 /** What in a log tells which release wrote it, and a few counts. */
 export interface LogFeatures {
   /** Txns that carry a tree digest: 3.6 or later. */
@@ -34,8 +40,13 @@ export interface LogSummary {
   /** The server's clock at the first and the last txn, in milliseconds since 1970. */
   readonly firstTimeMs: number | null;
   readonly lastTimeMs: number | null;
-  /** Whole, good records. */
+  /** Whole, good records, without those of `repeats`. */
   readonly records: number;
+  /**
+   * Where txns stand once more that the log holds before, record for record, as a member writes them that has to join its
+   * ensemble twice. They are in no run, and readers are not given them. Without them the log is as it should be.
+   */
+  readonly repeats: readonly ByteRange[];
   /** Header and whole, good records, in bytes: where the file can be cut without loss. 0 when the header is bad. */
   readonly bytes: number;
   /** All bytes that were pushed. */

@@ -145,7 +145,7 @@ describe("txns that are missing", () => {
 
   test("txns that come twice or go back", () => {
     for (const logs of [
-      [log(1n, 2n, 3n, 3n, 4n)],
+      [log(1n, 2n, 3n, { zxid: 3n, timeMs: 7n }, 4n)],
       [log(1n, 2n, 3n), { ...log(2n, 3n, 4n), file: "log.4", zxid: 4n }],
     ]) {
       const plan = planRecovery([snapshot(0n)], logs);
@@ -153,7 +153,7 @@ describe("txns that are missing", () => {
       expect(codes(plan)).toContainEqual(expect.stringMatching(/^data-loss LOGS_OUT_OF_ORDER/));
     }
     // What the snapshot has is skipped, in whatever order it comes.
-    expect(planRecovery([snapshot(3n)], [log(1n, 3n, 2n, 3n, 4n)])).toMatchObject({
+    expect(planRecovery([snapshot(3n)], [log(1n, 3n, 2n, { zxid: 3n, timeMs: 7n }, 4n)])).toMatchObject({
       recoverable: { zxid: 4n },
       problems: [],
     });

@@ -120,8 +120,13 @@ test.each<[string, FileSet, Record<string, string>]>([
   ],
   [
     "txns that come twice",
-    { snapshots: [snapshot(0n)], logs: [log(1n, 2n, 2n, 3n)] },
+    { snapshots: [snapshot(0n)], logs: [log(1n, 2n, { zxid: 2n, timeMs: 7n }, 3n)] },
     all("loads-with-loss 0x3 LOGS_OUT_OF_ORDER"),
+  ],
+  [
+    "a row that is repeated, as by a server that joined twice",
+    { snapshots: [snapshot(0n)], logs: [log(1n, 2n, 1n, 2n, 3n)] },
+    all("loads 0x3"),
   ],
   [
     "an empty last log",

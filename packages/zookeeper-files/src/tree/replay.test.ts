@@ -476,7 +476,7 @@ describe("where a replay stops", () => {
     ["REPLAY_GAP", [6n, 8n], "txns are missing between 0x6 and 0x8"],
     ["REPLAY_OUT_OF_ORDER", [6n, 7n, 6n], "0x6 comes after 0x7"],
   ])("%s is a loss", async (code, zxids, message) => {
-    const log = zxids.map((zxid) => ({ zxid, body: body.setData("/a", "", 1) }));
+    const log = zxids.map((zxid, index) => ({ zxid, body: body.setData("/a", "", index) }));
     const { problems } = await replayed(at5, log);
     expect(problems).toMatchObject([{ severity: "data-loss", code, file: "log" }]);
     expect(problems[0]?.message).toContain(message);
