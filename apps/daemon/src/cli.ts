@@ -7,6 +7,8 @@ import type { CommandContext } from "./command-context.ts";
 import { backup } from "./commands/backup.ts";
 import { inspect } from "./commands/inspect.ts";
 import { list } from "./commands/list.ts";
+import { pin, unpin } from "./commands/pin.ts";
+import { prune, type RuleFlags } from "./commands/prune.ts";
 import { recover } from "./commands/recover.ts";
 import { restore } from "./commands/restore.ts";
 import { show } from "./commands/show.ts";
@@ -31,6 +33,11 @@ interface BackupFlags extends SourceFlags {
   readonly to?: string;
   readonly compression?: string;
   readonly allowDamaged?: true;
+}
+
+interface PruneCommandFlags extends RuleFlags {
+  readonly from?: string;
+  readonly dryRun?: true;
 }
 
 interface RestoreCommandFlags {
@@ -227,6 +234,42 @@ function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Com
       run(flags.json === true, (context) => restore({ ...flags, id, address: flags.from }, context)),
     );
 
+  ofSeries("prune", "delete the backups that no rule keeps, and what runs that died have left", PRUNE_EXAMPLES)
+    .addOption(from)
+    .option("--keep-last <n>", "keep the newest n")
+    .option("--within <duration>", "keep all that are at most that much older than the newest: 36h, 14d, 2w, 6m, 1y6m")
+    .option("--hourly <n>", "keep the newest of each of the last n hours that have a backup")
+    .option("--daily <n>", "the same for days")
+    .option("--weekly <n>", "the same for weeks, from Monday on")
+    .option("--monthly <n>", "the same for months")
+    .option("--yearly <n>", "the same for years")
+    .option("--time-zone <name>", "where days begin, such as Europe/Berlin (default: UTC)")
+    .option("--dry-run", "only say what would be deleted, and why the others are kept")
+    .action((flags: CommonFlags & PruneCommandFlags) =>
+      run(flags.json === true, (context) =>
+        prune({ ...flags, rules: ruleFlags(flags), dryRun: flags.dryRun === true, address: flags.from }, context),
+      ),
+    );
+
+  ofSeries("pin", "keep a backup from being pruned", PIN_EXAMPLES)
+    .argument("<id>", "the backup's id, or latest")
+    .addOption(from)
+    .option(
+      "--until <time>",
+      "until the end of a day or a time (UTC), or for a duration: 36h, 14d, 6m (default: for good)",
+    )
+    .option("--reason <text>", "why: kept with it, and shown")
+    .action((id: string, flags: CommonFlags & { from?: string; until?: string; reason?: string }) =>
+      run(flags.json === true, (context) => pin({ ...flags, id, address: flags.from }, context)),
+    );
+
+  ofSeries("unpin", "leave a backup to the rules of retention again", UNPIN_EXAMPLES)
+    .argument("<id>", "the backup's id, or latest")
+    .addOption(from)
+    .action((id: string, flags: CommonFlags & { from?: string }) =>
+      run(flags.json === true, (context) => unpin({ ...flags, id, address: flags.from }, context)),
+    );
+
   command("inspect", "say what is in ZooKeeper's files and what a server would make of them", INSPECT_EXAMPLES)
     .argument("<path...>", "data directories, version-2 directories, or single files, taken together")
     .action((paths: string[], flags: CommonFlags) => run(flags.json === true, (context) => inspect(paths, context)));
@@ -271,6 +314,11 @@ function sourceFlags(flags: SourceFlags): SourceFlags {
   return { dataDir, dataLogDir, zooCfg, server, mode, control, ifLeader, allowStandalone };
 }
 
+function ruleFlags(flags: RuleFlags): RuleFlags {
+  const { keepLast, within, hourly, daily, weekly, monthly, yearly, timeZone } = flags;
+  return { keepLast, within, hourly, daily, weekly, monthly, yearly, timeZone };
+}
+
 const MAIN_EXAMPLES = `
 Examples:
   zk-backyp backup --data-dir /var/lib/zookeeper --to /backups
@@ -301,6 +349,15 @@ const VERIFY_EXAMPLES = `  zk-backyp verify latest --from /backups
 `;
 const RESTORE_EXAMPLES = `  zk-backyp restore latest --from /backups --to /var/lib/zookeeper
   zk-backyp restore zookeeper-backup-20261122T101500123Z --from s3://backups/zk --to /zk/data --data-log-dir /zk/log
+`;
+const PRUNE_EXAMPLES = `  zk-backyp prune --from /backups --keep-last 7 --daily 30 --dry-run
+  zk-backyp prune --from s3://backups/zk --within 14d --weekly 8 --monthly 12 --json
+  zk-backyp prune --config /etc/zk-backyp.yaml
+`;
+const PIN_EXAMPLES = `  zk-backyp pin latest --from /backups --reason 'before the upgrade to 3.9'
+  zk-backyp pin zookeeper-backup-20261122T101500123Z --from /backups --until 2027-06-30
+`;
+const UNPIN_EXAMPLES = `  zk-backyp unpin zookeeper-backup-20261122T101500123Z --from /backups
 `;
 const RECOVER_EXAMPLES = `  zk-backyp recover --config /etc/zk-backyp.yaml
   zk-backyp recover --zoo-cfg /etc/zookeeper/conf/zoo.cfg --control monit:zookeeper

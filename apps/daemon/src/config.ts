@@ -1,6 +1,6 @@
 import { dirname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { BackypError, isBackypError, parseWith } from "@zk-backyp/core";
+import { BackypError, isBackypError, parseRetentionRules, parseWith, type RetentionRules } from "@zk-backyp/core";
 import { cosmiconfig } from "cosmiconfig";
 import { z } from "zod";
 
@@ -20,9 +20,22 @@ export interface SeriesConfig {
   readonly compression?: "gzip" | "none" | { readonly gzip: { readonly level: number } } | undefined;
   /** The source's option of that name. */
   readonly mode?: "hot" | "cold" | undefined;
+  /** Which backups a prune keeps. */
+  readonly retention?: RetentionRules | undefined;
 }
 
 const plugin = z.looseObject({ use: z.string().min(1) });
+
+/** The rules as core checks them. */
+const retention = z.unknown().transform((raw, context): RetentionRules => {
+  try {
+    return parseRetentionRules(raw);
+  } catch (error) {
+    if (!isBackypError(error)) throw error;
+    for (const message of error.details.issues as readonly string[]) context.addIssue({ code: "custom", message });
+    return z.NEVER;
+  }
+});
 
 const seriesSchema: z.ZodType<SeriesConfig> = z
   .strictObject({
@@ -33,6 +46,7 @@ const seriesSchema: z.ZodType<SeriesConfig> = z
       .union([z.enum(["gzip", "none"]), z.strictObject({ gzip: z.strictObject({ level: z.int().min(1).max(9) }) })])
       .optional(),
     mode: z.enum(["hot", "cold"]).optional(),
+    retention: retention.optional(),
   })
   .refine(({ mode, source }) => mode === undefined || source.mode === undefined || source.mode === mode, {
     message: "is another one than source.mode: say it once",

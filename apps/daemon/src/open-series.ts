@@ -4,6 +4,7 @@ import {
   gzip,
   openSeries,
   prefixOfBackupId,
+  type RetentionRules,
   type Series,
   type Sink,
   type Source,
@@ -38,6 +39,8 @@ export interface OpenedSeries extends AsyncDisposable {
   readonly series: Series;
   readonly sink: Sink;
   readonly prefix: string;
+  /** What the configuration says about which backups to keep. */
+  readonly retention: RetentionRules | undefined;
 }
 
 /**
@@ -66,7 +69,7 @@ export async function openSeriesFor(flags: SeriesFlags, flagName: string, logger
       await source?.close();
       await sink.close();
     };
-    return { series, sink, prefix, [Symbol.asyncDispose]: close };
+    return { series, sink, prefix, retention: configured?.series.retention, [Symbol.asyncDispose]: close };
   } catch (error) {
     await source?.close();
     await sink.close();

@@ -27,7 +27,7 @@ export interface ControlledServer {
 
 const SCRIPT = `#!/bin/sh
 cd "$(dirname "$0")" || exit 1
-lives() { [ -e pid ] && kill -0 "$(cat pid)" 2>/dev/null; }
+lives() { [ -e pid ] && grep -qs "^State:.[^ZX]" "/proc/$(cat pid)/status"; }
 case $1 in
 start)
   if [ -e no-start ]; then echo "it may not start" >&2; exit 9; fi

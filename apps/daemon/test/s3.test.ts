@@ -3,6 +3,9 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { openSeries } from "@zk-backyp/core";
+import { scriptedSource } from "@zk-backyp/core/testing";
+import { createS3Sink } from "@zk-backyp/sink-s3";
 import {
   type CephRgw,
   cephRgwMissing,
@@ -109,6 +112,31 @@ describe.skipIf(!requirePart(cephRgwMissing()))("the command with a real S3 serv
     await expectFailure(["list", "--from", "s3://backups/x?enpoint=http://h"], 2, /enpoint/);
   });
 
+  it("prunes by the rules, and keeps what is pinned", async () => {
+    const sink = address("pruned");
+    const ids: string[] = [];
+    for (let run = 0; run < 4; run += 1) {
+      const { stdout } = await runCli(["backup", "--data-dir", dataDir, "--to", sink, "--json"], { env });
+      ids.push(JSON.parse(stdout).id);
+    }
+    const [first = "", , , last = ""] = ids;
+    const pin = ["pin", first, "--from", sink, "--until", "14d", "--reason", "audit"];
+    expect((await runCli(pin, { env })).code).toBe(0);
+    const { code, stdout, stderr } = await runCli(["prune", "--from", sink, "--keep-last", "1", "--json"], { env });
+    expect({ code, stderr, result: JSON.parse(stdout) }).toMatchObject({
+      code: 0,
+      stderr: "",
+      result: { deleted: ids.slice(1, 3), swept: [], unfinishedUploads: 0, problems: [], failures: [] },
+    });
+    expect((await s3.objects("backups")).filter((key) => key.startsWith("pruned/"))).toEqual([
+      ...[first, last].map((id) => `pruned/zookeeper-backup/archives/${id}.tar.gz`),
+      ...[first, last].map((id) => `pruned/zookeeper-backup/manifests/${id}.json`),
+      `pruned/zookeeper-backup/pins/${first}.json`,
+    ]);
+    expect((await runCli(["verify", "--all", "--from", sink], { env })).code).toBe(0);
+    await expectFailure(["prune", "--from", sink], 2, /no rule would keep a backup/);
+  });
+
   describe("while a large upload is under way", () => {
     let large: string;
     beforeAll(async () => {
@@ -151,6 +179,26 @@ describe.skipIf(!requirePart(cephRgwMissing()))("the command with a real S3 serv
       }, ["--compression", "gzip:1"]);
       expect(first.code).toBe(0);
       expect((await runCli(["verify", "--all", "--from", address("busy")], { env })).code).toBe(0);
+    });
+
+    it("a kill leaves an upload, which a prune leaves alone for a day and then removes", async () => {
+      expect((await runCli(["backup", "--data-dir", dataDir, "--to", address("killed")], { env })).code).toBe(0);
+      const { code } = await interrupt("killed", (child) => void child.kill("SIGKILL"));
+      expect(code).toBeNull();
+      expect(await s3.unfinishedUploads("backups")).toHaveLength(1);
+      const prune = ["prune", "--from", address("killed"), "--keep-last", "1", "--json"];
+      expect(JSON.parse((await runCli(prune, { env })).stdout).unfinishedUploads).toBe(0);
+      expect(await s3.unfinishedUploads("backups")).toHaveLength(1);
+
+      const { accessKeyId, secretAccessKey, endpoint } = s3;
+      const sink = await createS3Sink({ bucket: "backups", prefix: "killed", endpoint, accessKeyId, secretAccessKey });
+      const source = scriptedSource({});
+      const clock = (): Date => new Date(Date.now() + 25 * 3_600_000);
+      const series = openSeries({ prefix: "zookeeper-backup", source, sink, clock });
+      const result = await series.prune({ rules: { keepLast: 1 } });
+      await sink.close();
+      expect(result).toMatchObject({ deleted: [], unfinishedUploads: 1, failures: [] });
+      expect(await s3.unfinishedUploads("backups")).toEqual([]);
     });
 
     it("the store's end is an error that says so, and the next run finds nothing in its way", async () => {

@@ -68,6 +68,7 @@ async function attemptUntilStored(
     id = backupId(series.prefix, startedAt);
     series.emit("backup:start", { prefix: series.prefix, backupId: id, attempt });
     try {
+      if (attempt === 1 && series.source.disturbs === true) await trySink(series, signal);
       const request: CaptureRequest = { kind: "full", earlierFailures, allowDamaged };
       const result = await attemptBackup(series, id, startedAt, request, { run, signal });
       if ("skipped" in result) {
@@ -92,6 +93,17 @@ async function attemptUntilStored(
       throw series.failed("backup:failed", id, abortError(signal));
     });
   }
+}
+
+/** Fails as the storing of the backup would. */
+async function trySink({ sink, prefix, logger }: SeriesContext, signal: AbortSignal): Promise<void> {
+  const key = keys.probe(prefix);
+  await sink.put(key, oneChunk(Buffer.from("zk-backyp was here\n")), { signal });
+  await sink.delete(key, { signal }).catch((error: unknown) => {
+    // Not everybody who may write may delete. The next run writes the same object.
+    if (signal.aborted) throw abortError(signal);
+    logger.warn({ err: error }, `${sink.location}/${key}, which was written to try the sink, could not be deleted`);
+  });
 }
 
 function isDamage(cause: unknown): cause is BackypError {

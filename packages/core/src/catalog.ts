@@ -25,6 +25,12 @@ export interface Catalog {
    * @throws BackypError `ERR_BACKUP_NOT_FOUND`, `ERR_MANIFEST_INVALID`, `ERR_MANIFEST_UNSUPPORTED`
    */
   load(id: string, options?: { readonly signal?: AbortSignal }): Promise<Manifest>;
+  /**
+   * `id`, or the id of the newest backup for `"latest"`, also where its manifest cannot be read.
+   *
+   * @throws BackypError `ERR_BACKUP_NOT_FOUND`
+   */
+  resolve(id: string, options?: { readonly signal?: AbortSignal }): Promise<string>;
 }
 
 /** Opens the catalog of the series `prefix` in `sink`. The sink stays the caller's to close. */
@@ -120,6 +126,13 @@ export function openCatalog({ sink, prefix }: { readonly sink: Sink; readonly pr
         }
       }
       throw notFound(id);
+    },
+
+    async resolve(id, options) {
+      const all = await ids(options);
+      const found = id === "latest" ? all.at(-1) : all.find((there) => there === id);
+      if (found === undefined) throw notFound(id);
+      return found;
     },
   };
 }

@@ -90,6 +90,15 @@ export function isBackypError(error: unknown, code?: ErrorCode): error is Backyp
   return error instanceof Error && MARK in error && (code === undefined || systemErrorCode(error) === code);
 }
 
+/**
+ * `cause` where it is a BackypError, else one that says the same with `ERR_INTERNAL`: for who needs a code of bugs and of
+ * system errors that nobody translated.
+ */
+export function withCode(cause: unknown): BackypError {
+  if (isBackypError(cause)) return cause;
+  return new BackypError("ERR_INTERNAL", cause instanceof Error ? cause.message : String(cause), { cause });
+}
+
 /** The error that an aborted signal stands for: its reason where that is a BackypError, else `ERR_ABORTED`. */
 export function abortError(signal: AbortSignal): BackypError {
   if (isBackypError(signal.reason)) return signal.reason;

@@ -2,6 +2,7 @@ import { EventEmitter } from "eventemitter3";
 import type { BackypError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
 import type { Manifest } from "./manifest.ts";
+import type { PruneResult } from "./prune.ts";
 import type { Logger } from "./run-context.ts";
 
 /** How far a run has come. */
@@ -45,6 +46,15 @@ export interface SeriesEvents {
   "restore:progress": (event: Progress) => void;
   "restore:complete": (event: { readonly manifest: Manifest }) => void;
   "restore:failed": (event: RunFailure) => void;
+  "prune:start": (event: { readonly prefix: string; readonly dryRun: boolean }) => void;
+  /** A backup is gone, or with `dryRun` would be. `bytes`: size of its archive. */
+  "prune:deleted": (event: RunStart & { readonly bytes: number }) => void;
+  /** What a run that died had left is gone, or with `dryRun` would be. */
+  "prune:swept": (event: { readonly prefix: string; readonly key: string }) => void;
+  /** One thing could not be deleted. The prune goes on, and the next one tries it again. */
+  "prune:problem": (event: { readonly prefix: string; readonly key: string; readonly error: BackypError }) => void;
+  "prune:complete": (event: { readonly prefix: string; readonly result: PruneResult }) => void;
+  "prune:failed": (event: { readonly prefix: string; readonly error: BackypError }) => void;
 }
 
 /** Where to subscribe. */

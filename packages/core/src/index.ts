@@ -25,6 +25,7 @@ export {
   parseManifest,
   serializeManifest,
 } from "./manifest.ts";
+export { describePin, isInForce, type Pin, type PinItem } from "./pins.ts";
 export {
   defineSink,
   defineSource,
@@ -37,12 +38,24 @@ export {
   type SourcePlugin,
 } from "./plugin.ts";
 export type { Position, PositionRange } from "./position.ts";
+export type { PruneResult } from "./prune.ts";
 export type { BackupReading } from "./read-backup.ts";
 export type { RestoreTargets } from "./restore.ts";
 export { syncFolders, writeEntry } from "./restore-files.ts";
+export { planRetention, type RetentionBackup, type RetentionDecision } from "./retention.ts";
+export { after, type Duration, parseDuration } from "./retention-duration.ts";
+export { parseRetentionRules, type RetentionRules } from "./retention-rules.ts";
 export { type BackupRun, type CaptureContext, type Logger, type RunContext, silentLogger } from "./run-context.ts";
 export { openSeries, type Series, type SeriesOptions } from "./series.ts";
-export { type GetOptions, isKey, type ObjectInfo, type PutOptions, requireKey, type Sink } from "./sink.ts";
+export {
+  type GetOptions,
+  isKey,
+  type ObjectInfo,
+  type PutOptions,
+  requireKey,
+  type Sink,
+  type SweepOptions,
+} from "./sink.ts";
 export type {
   Capture,
   CaptureRequest,

@@ -334,6 +334,35 @@ describe("a series", () => {
       ]);
     });
 
+    it("tries the sink before a source is captured that this disturbs", async () => {
+      let captures = 0;
+      const capture: Source["capture"] = (request, context) => {
+        captures += 1;
+        return source.capture(request, context);
+      };
+      const refused = new BackypError("ERR_SINK_DENIED", "write-only");
+      const stored: string[] = [];
+      const put: Sink["put"] = (key, ...rest) => {
+        stored.push(key);
+        return sink.put(key, ...rest);
+      };
+      const told = { ...sink, put };
+      series = openSeries({ prefix: "zk", source: { ...source, capture, disturbs: true }, sink: told });
+      const { id } = await backup();
+      expect(stored).toEqual(["zk/probe", `zk/archives/${id}.tar.gz`, `zk/manifests/${id}.json`]);
+      expect(await keysIn(sink)).toEqual([`zk/archives/${id}.tar.gz`, `zk/manifests/${id}.json`]);
+
+      captures = 0;
+      const full = withFaults(sink, { put: [new BackypError("ERR_SINK_FULL", "no space left")] });
+      series = openSeries({ prefix: "zk", source: { ...source, capture, disturbs: true }, sink: full });
+      await expect(series.backup()).rejects.toSatisfy(coded("ERR_SINK_FULL"));
+      expect(captures).toBe(0);
+
+      const writeOnly = withFaults(sink, { delete: [refused] });
+      series = openSeries({ prefix: "zk", source: { ...source, capture, disturbs: true }, sink: writeOnly });
+      await backup();
+    });
+
     it.each([
       ["succeeds", null, null],
       ["fails", "poison", "ERR_SOURCE_DAMAGED"],

@@ -3,12 +3,15 @@ import { runBackup } from "./backup.ts";
 import { requirePrefix } from "./backup-id.ts";
 import { type Catalog, openCatalog } from "./catalog.ts";
 import type { Codec } from "./codec.ts";
-import { abortError, BackypError, isBackypError } from "./errors.ts";
+import { abortError, withCode } from "./errors.ts";
 import { createEvents, type SeriesEmitter } from "./events.ts";
 import { gzip } from "./gzip.ts";
 import type { Manifest } from "./manifest.ts";
+import { listPins, type Pin, type PinItem, removePin, storePin } from "./pins.ts";
+import { type PruneResult, runPrune } from "./prune.ts";
 import { type BackupReading, readBackup } from "./read-backup.ts";
 import { type RestoreTargets, runRestore } from "./restore.ts";
+import type { RetentionRules } from "./retention-rules.ts";
 import { type Logger, silentLogger } from "./run-context.ts";
 import type { Sink } from "./sink.ts";
 import type { Source } from "./source.ts";
@@ -77,6 +80,35 @@ export interface Series {
     targets: RestoreTargets,
     options?: { readonly signal?: AbortSignal; readonly allowDamaged?: boolean },
   ): Promise<Manifest>;
+  /**
+   * Deletes the backups that no rule and no pin keeps, each one's manifest first, and what runs that died a day ago or
+   * earlier have left. What cannot be deleted is in the result, and is tried again by the next prune. With `dryRun` it
+   * only says what it would do. Backups and other prunes may run meanwhile.
+   *
+   * @throws BackypError `ERR_CONFIG_INVALID` for wrong rules, or none; and what the sink's `list` and `get` throw
+   */
+  prune(options: {
+    readonly rules: RetentionRules;
+    readonly dryRun?: boolean;
+    readonly signal?: AbortSignal;
+  }): Promise<PruneResult>;
+  /**
+   * Keeps a backup (an id, or `"latest"`) from being pruned, until a time or for good. Replaces the pin it has.
+   *
+   * @throws BackypError `ERR_BACKUP_NOT_FOUND`, `ERR_CONFIG_INVALID` for a time that is over or a reason over 1000 characters
+   */
+  pin(
+    id: string,
+    options?: { readonly until?: Date; readonly reason?: string; readonly signal?: AbortSignal },
+  ): Promise<Pin>;
+  /**
+   * Resolves to whether the backup (an id, or `"latest"`) was pinned.
+   *
+   * @throws BackypError `ERR_BACKUP_NOT_FOUND`
+   */
+  unpin(id: string, options?: { readonly signal?: AbortSignal }): Promise<boolean>;
+  /** All pins, by id, oldest backup first; also those that have expired. */
+  pins(options?: { readonly signal?: AbortSignal }): Promise<readonly PinItem[]>;
 }
 
 /** What the runs share. */
@@ -129,11 +161,9 @@ export function openSeries(options: SeriesOptions): Series {
     tool: options.tool ?? { name: "@zk-backyp/core", version },
     emit,
     failed(event, backupId, cause) {
-      const error = cause instanceof Error ? cause : new Error(String(cause));
-      // Bugs and system errors that nobody translated are told as they are; the event still needs a code.
-      const told = isBackypError(error) ? error : new BackypError("ERR_INTERNAL", error.message, { cause: error });
-      emit(event, { prefix, backupId, error: told });
-      return told;
+      const error = withCode(cause);
+      emit(event, { prefix, backupId, error });
+      return error;
     },
   };
   const run = async <Result>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<Result>) => {
@@ -150,5 +180,11 @@ export function openSeries(options: SeriesOptions): Series {
     read: (id, { signal } = {}) => run(signal, (effective) => readBackup(context, id, effective)),
     restore: (id, targets, { signal, allowDamaged = false } = {}) =>
       run(signal, (effective) => runRestore(context, id, targets, allowDamaged, effective)),
+    prune: ({ rules, dryRun = false, signal }) =>
+      run(signal, (effective) => runPrune(context, { rules, dryRun }, effective)),
+    pin: (id, { until, reason, signal } = {}) =>
+      run(signal, (effective) => storePin(context, id, { until, reason }, effective)),
+    unpin: (id, { signal } = {}) => run(signal, (effective) => removePin(context, id, effective)),
+    pins: ({ signal } = {}) => run(signal, (effective) => listPins(context, effective)),
   };
 }

@@ -26,6 +26,12 @@ export interface GetOptions {
   readonly range?: { readonly start: number; readonly end?: number };
 }
 
+export interface SweepOptions {
+  readonly signal: AbortSignal;
+  /** A put may be under way: what is younger stays. */
+  readonly olderThan: Date;
+}
+
 /**
  * A place that keeps objects under keys. What every sink guarantees, and the test kit checks:
  *
@@ -51,6 +57,14 @@ export interface Sink {
   list(prefix: string, options: { readonly signal: AbortSignal }): AsyncIterable<ObjectInfo>;
   /** Succeeds also when the key does not exist. */
   delete(key: string, options: { readonly signal: AbortSignal }): Promise<void>;
+  /**
+   * Removes what puts that died have left and `list` does not show, such as unfinished uploads, as far as it was last
+   * written to before `olderThan`. What of it belongs to keys that do not begin with `prefix` is left alone where the
+   * sink can tell. For sinks whose store does not do that by itself.
+   *
+   * @returns how many it removed
+   */
+  sweep?(prefix: string, options: SweepOptions): Promise<number>;
   close(): Promise<void>;
 }
 

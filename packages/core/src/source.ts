@@ -153,6 +153,11 @@ export interface Source {
   /** File names that may lie in a restore target already and stay there, such as ZooKeeper's `myid`. */
   readonly restoreKeeps: readonly string[];
   /**
+   * Whether a capture disturbs the thing, as one that stops a server does. Then a run writes something small into the
+   * sink first, so that nothing is disturbed for a backup that cannot be stored. Default: false.
+   */
+  readonly disturbs?: boolean;
+  /**
    * Chooses what to back up, or says why there is nothing to do now. A run may capture several times; what its captures
    * share is kept with `context.run`.
    *

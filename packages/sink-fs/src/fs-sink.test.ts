@@ -51,6 +51,26 @@ describe("sinkContract", () => {
   for (const { name, run } of cases) it(name, run);
 });
 
+describe("sweep", () => {
+  it("removes temporary files that are older than it is told, and nothing else", async () => {
+    const sweep = (olderThan: string): Promise<number> | undefined =>
+      sink.sweep?.("p/", { signal, olderThan: new Date(olderThan) });
+    expect(await sweep("2020-01-01"), "of a store that is not there yet").toBe(0);
+    await sink.put("p/1", body("one"), { signal });
+    for (const [name, time] of [
+      ["old", "2026-01-01"],
+      ["young", "2026-01-03"],
+    ] as const) {
+      await writeFile(join(root, ".tmp~", name), "half");
+      await utimes(join(root, ".tmp~", name), new Date(time), new Date(time));
+    }
+    expect(await sweep("2025-12-31")).toBe(0);
+    expect(await sweep("2026-01-02")).toBe(1);
+    expect(await readdir(join(root, ".tmp~"))).toEqual(["young"]);
+    expect(await keys()).toEqual(["p/1"]);
+  });
+});
+
 describe("put", () => {
   it("creates the directory, for the owner and the group only", async () => {
     const path = join(root, "not", "there", "yet");
@@ -88,6 +108,14 @@ describe("put", () => {
     expect(await keys()).toEqual(["a", "c/d"]);
     expect(await readdir(join(root, ".tmp~"))).toEqual([]);
   });
+
+  it.runIf(process.platform === "linux")(
+    "fails where a directory cannot be made although its parent is there",
+    async () => {
+      const nowhere = createFsSink({ path: "/proc/nowhere/store" });
+      expect(await code(nowhere.put("a", body("x"), { signal }))).toBe("ERR_SINK_UNAVAILABLE");
+    },
+  );
 
   it("fails when the directory is a file", async () => {
     await writeFile(join(root, "file"), "");

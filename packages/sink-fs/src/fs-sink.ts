@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Dirent } from "node:fs";
-import { constants, type FileHandle, link, lstat, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { constants, type FileHandle, link, lstat, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import {
@@ -18,6 +18,7 @@ import {
   systemErrorCode,
 } from "@zk-backyp/core";
 import { fsError } from "./fs-errors.ts";
+import { makeDirectories } from "./make-directories.ts";
 import type { FsSinkOptions } from "./options.ts";
 
 /** Where objects are written to before they get their name. No key can name it: `~` belongs to no key. */
@@ -45,17 +46,15 @@ export function createFsSink(options: FsSinkOptions): Sink {
       if (signal.aborted) throw abortError(signal);
       if (ifAbsent) await refuseTaken(key, path);
       const directory = join(root, TEMPORARY);
-      const made = await attempt("create", directory, () =>
-        mkdir(directory, { recursive: true, mode: DIRECTORY_MODE }),
-      );
-      await removeLeftovers(directory);
+      const made = await attempt("create", directory, () => makeDirectories(directory, DIRECTORY_MODE));
+      await removeLeftovers(directory, Date.now() - LEFTOVER_AGE_MS);
 
       const temporary = join(directory, randomUUID());
       try {
         const info = await writeFile(temporary, body, signal);
         // The last moment at which nothing of the object shows: from here on it is stored.
         if (signal.aborted) throw abortError(signal);
-        await attempt("create", dirname(path), () => mkdir(dirname(path), { recursive: true, mode: DIRECTORY_MODE }));
+        await attempt("create", dirname(path), () => makeDirectories(dirname(path), DIRECTORY_MODE));
         if (ifAbsent) await publishNew(temporary, key, path);
         else await attempt("write", path, () => rename(temporary, path));
         await syncDirectories(dirname(path), made === undefined ? root : dirname(made));
@@ -86,6 +85,11 @@ export function createFsSink(options: FsSinkOptions): Sink {
         if (["ENOENT", "ENOTDIR", "EISDIR", "ERR_FS_EISDIR"].includes(systemCode)) return;
         throw fsError("delete", path, error);
       }
+    },
+
+    // Whose key a temporary file was for is not known. One that is in use is touched every hour.
+    async sweep(_prefix, { olderThan }) {
+      return removeLeftovers(join(root, TEMPORARY), olderThan.getTime());
     },
 
     async close() {},
@@ -282,16 +286,22 @@ async function syncDirectory(path: string): Promise<void> {
 }
 
 // Never keeps a put from running: whatever cannot be removed is left to the next one.
-async function removeLeftovers(directory: string): Promise<void> {
+async function removeLeftovers(directory: string, olderThanMs: number): Promise<number> {
   const names = await readdir(directory).catch(() => []);
+  let removed = 0;
   for (const name of names) {
     const path = join(directory, name);
-    const age = await lstat(path).then(
-      ({ mtimeMs }) => Date.now() - mtimeMs,
+    const isOld = await lstat(path).then(
+      ({ mtimeMs }) => mtimeMs < olderThanMs,
+      () => false,
+    );
+    if (!isOld) continue;
+    removed += await rm(path, { force: true }).then(
+      () => 1,
       () => 0,
     );
-    if (age > LEFTOVER_AGE_MS) await rm(path, { force: true }).catch(() => {});
   }
+  return removed;
 }
 
 async function attempt<T>(action: string, path: string, call: () => Promise<T>): Promise<T> {

@@ -10,9 +10,12 @@ import {
   type GetObjectCommandOutput,
   HeadObjectCommand,
   type HeadObjectCommandOutput,
+  ListMultipartUploadsCommand,
+  type ListMultipartUploadsCommandOutput,
   ListObjectsV2Command,
   type ListObjectsV2CommandOutput,
   ListPartsCommand,
+  type ListPartsCommandOutput,
   PutObjectCommand,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
@@ -42,6 +45,13 @@ const FIRST_PART_BYTES: number = 8 * 1024 * 1024;
 const RESUMES = 3;
 /** How long in ms finishing and cleaning up may take after an abort or a failure. */
 const CLEANUP_TIMEOUT_MS = 30_000;
+
+/** An upload that was begun and neither completed nor removed. */
+interface UnfinishedUpload {
+  readonly Key: string;
+  readonly UploadId: string;
+  readonly initiated: Date;
+}
 
 /**
  * A sink that keeps every object as `<prefix>/<key>` in a bucket. Makes no request before the first call.
@@ -103,11 +113,28 @@ export async function createS3Sink(
 
     async delete(key, { signal }) {
       const command = new DeleteObjectCommand({ Bucket: bucket, Key: root + requireKey(key) });
+      await attempt(`delete ${key} in`, signal, () => client.send(command, { abortSignal: signal })).catch(
+        unlessMissing,
+      );
+    },
+
+    async sweep(keyPrefix, { olderThan, signal }) {
+      let removed = 0;
       try {
-        await attempt(`delete ${key} in`, signal, () => client.send(command, { abortSignal: signal }));
+        for await (const upload of unfinishedUploads(root + keyPrefix, signal)) {
+          if (await isWrittenSince(olderThan, upload, signal)) continue;
+          const { initiated: _, ...name } = upload;
+          const command = new AbortMultipartUploadCommand({ Bucket: bucket, ...name });
+          await attempt(`remove the unfinished upload of ${name.Key} from`, signal, () =>
+            client.send(command, { abortSignal: signal }),
+          ).catch(unlessMissing);
+          removed += 1;
+        }
       } catch (error) {
-        if (!isBackypError(error) || !isMissing(error.cause)) throw error;
+        if (!isBackypError(error) || !isDenied(error.cause)) throw error;
+        logger.warn({ err: error, location }, `unfinished uploads are left to a rule of the bucket: ${error.message}`);
       }
+      return removed;
     },
 
     async close() {
@@ -269,6 +296,50 @@ export async function createS3Sink(
     return `the unfinished upload ${UploadId} of ${key} came back in ${location} after it was removed; remove it by hand`;
   }
 
+  async function* unfinishedUploads(prefix: string, signal: AbortSignal): AsyncGenerator<UnfinishedUpload, void, void> {
+    let from: { KeyMarker?: string; UploadIdMarker?: string } | undefined = {};
+    while (from !== undefined) {
+      const command: ListMultipartUploadsCommand = new ListMultipartUploadsCommand({
+        Bucket: bucket,
+        Prefix: prefix,
+        ...from,
+      });
+      const page: ListMultipartUploadsCommandOutput = await attempt("list the unfinished uploads of", signal, () =>
+        client.send(command, { abortSignal: signal }),
+      );
+      for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
+        if (Key !== undefined && UploadId !== undefined && Initiated !== undefined) {
+          yield { Key, UploadId, initiated: Initiated };
+        }
+      }
+      const { IsTruncated, NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page;
+      const hasMore = IsTruncated === true && KeyMarker !== undefined && UploadIdMarker !== undefined;
+      from = hasMore ? { KeyMarker, UploadIdMarker } : undefined;
+    }
+  }
+
+  /** Whether an upload was begun at `time` or later, or a part of it arrived then. */
+  async function isWrittenSince(
+    time: Date,
+    { initiated, Key, UploadId }: UnfinishedUpload,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    if (initiated >= time) return true;
+    let PartNumberMarker: string | undefined = "0";
+    while (PartNumberMarker !== undefined) {
+      const command: ListPartsCommand = new ListPartsCommand({
+        ...{ Bucket: bucket, Key, UploadId, PartNumberMarker },
+        ...customerKey,
+      });
+      const page: ListPartsCommandOutput | undefined = await attempt("look at an unfinished upload in", signal, () =>
+        client.send(command, { abortSignal: signal }),
+      ).catch(unlessMissing);
+      if (page?.Parts?.some(({ LastModified = time }) => LastModified >= time) === true) return true;
+      PartNumberMarker = page?.IsTruncated === true ? page.NextPartNumberMarker : undefined;
+    }
+    return false;
+  }
+
   async function isGone(
     upload: { readonly Bucket: string; readonly Key: string; readonly UploadId: string },
     signal: AbortSignal,
@@ -378,6 +449,12 @@ export async function createS3Sink(
       { cause, details: { key } },
     );
   }
+}
+
+/** For what was to go: that it is gone already is no failure. */
+function unlessMissing(error: unknown): undefined {
+  if (!isBackypError(error) || !isMissing(error.cause)) throw error;
+  return undefined;
 }
 
 /** A signal that aborts when `signal` has been aborted for that many milliseconds. */

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { Agent } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { collect, type Sink } from "@zk-backyp/core";
@@ -81,6 +82,46 @@ describe.skipIf(!requirePart(cephRgwMissing()))("sink-s3 beside another client",
     }
     expect((await collect(sink.get("taken", { signal }), 100)).toString()).toBe("theirs");
     expect(await store.unfinishedUploads()).toEqual([]);
+  });
+
+  it("sweeps uploads that nobody goes on with, below its prefix and older than it is told, and no others", async () => {
+    const begin = (key: string): Promise<string> => store.minio.initiateNewMultipartUpload(store.bucket, key, {});
+    const begun = ["zk/prod/p/archives/1", "zk/prod/p/archives/2", "zk/prod/p-2/archives/1", "zk/other/p/archives/1"];
+    const [first = "", ...others] = await Promise.all(begun.map(begin));
+    const part = { bucketName: store.bucket, uploadID: first, partNumber: 1, headers: {} };
+    await store.minio.uploadPart({ ...part, objectName: "zk/prod/p/archives/1" }, randomBytes(5 * MIB));
+    expect(others).toHaveLength(3);
+
+    const anHour = 3_600_000;
+    expect(await sink.sweep?.("p/", { signal, olderThan: new Date(Date.now() - anHour) })).toBe(0);
+    expect((await store.unfinishedUploads()).toSorted()).toEqual(begun.toSorted());
+    expect(await sink.sweep?.("p/", { signal, olderThan: new Date(Date.now() + anHour) })).toBe(2);
+    expect((await store.unfinishedUploads()).toSorted()).toEqual(begun.slice(2).toSorted());
+    const all = await createS3Sink(store.options);
+    expect(await all.sweep?.("", { signal, olderThan: new Date(Date.now() + anHour) })).toBe(2);
+    await all.close();
+    expect(await store.unfinishedUploads()).toEqual([]);
+  });
+
+  it("leaves an upload alone that was begun long ago and still gets parts", async () => {
+    const key = "zk/prod/p/archives/slow";
+    const uploadID = await store.minio.initiateNewMultipartUpload(store.bucket, key, {});
+    await sleep(2_100);
+    const between = new Date(Date.now() - 1_000);
+    const part = { bucketName: store.bucket, objectName: key, uploadID, partNumber: 1, headers: {} };
+    await store.minio.uploadPart(part, randomBytes(5 * MIB));
+    expect(await sink.sweep?.("p/", { signal, olderThan: between })).toBe(0);
+    expect(await sink.sweep?.("p/", { signal, olderThan: new Date(Date.now() + 10_000) })).toBe(1);
+  });
+
+  it("leaves unfinished uploads to a rule of the bucket where it may not list them, and says so", async () => {
+    const stranger = await store.rgw.createUser("sweeper");
+    const warnings: string[] = [];
+    const logger = { debug() {}, info() {}, warn: (_: object, message: string) => void warnings.push(message) };
+    const denied = await createS3Sink({ ...store.options, ...stranger }, { logger });
+    expect(await denied.sweep?.("p/", { signal, olderThan: new Date() })).toBe(0);
+    expect(warnings).toEqual([expect.stringMatching(/^unfinished uploads are left to a rule of the bucket: /)]);
+    await denied.close();
   });
 
   it("needs little memory for a large object", async () => {

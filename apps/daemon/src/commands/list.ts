@@ -1,4 +1,4 @@
-import type { CatalogItem } from "@zk-backyp/core";
+import { type CatalogItem, isInForce, type PinItem } from "@zk-backyp/core";
 import colors from "picocolors";
 import { type CommandContext, printJson } from "../command-context.ts";
 import { ExitCode } from "../exit-codes.ts";
@@ -11,8 +11,15 @@ export async function list(flags: SeriesFlags, context: CommandContext): Promise
   await using opened = await openSeriesFor(flags, "--from", context.logger);
   const { series, sink, prefix } = opened;
   const items = await Array.fromAsync(series.catalog.list({ signal: context.signal }));
+  const now = new Date();
+  const pins = new Map(
+    (await series.pins({ signal: context.signal })).filter((pin) => isInForce(pin, now)).map((pin) => [pin.id, pin]),
+  );
   if (context.json) {
-    printJson(context, items.map(summary));
+    printJson(
+      context,
+      items.map((item) => ({ ...summary(item), ...describedPin(pins.get(item.id)) })),
+    );
     return ExitCode.ok;
   }
   for (const item of items) if ("error" in item) context.logger.warn({}, item.error.message);
@@ -20,7 +27,13 @@ export async function list(flags: SeriesFlags, context: CommandContext): Promise
     context.print(`no backups with the prefix ${prefix} in ${sink.location} (another prefix? use --prefix)`);
     return ExitCode.ok;
   }
-  context.print(formatTable(["ID", "KIND", "TAKEN (UTC)", "SIZE", "UP TO", "VERIFIED"], items.map(row)));
+  const headings = ["ID", "KIND", "TAKEN (UTC)", "SIZE", "UP TO", "VERIFIED", ...(pins.size > 0 ? ["PINNED"] : [])];
+  context.print(
+    formatTable(
+      headings,
+      items.map((item) => [...row(item), mark(pins.get(item.id))]),
+    ),
+  );
   return ExitCode.ok;
 }
 
@@ -42,4 +55,15 @@ function row(item: CatalogItem): string[] {
     range.upTo,
     verified ? "yes" : colors.red("DAMAGED"),
   ];
+}
+
+/** `pin` of a summary: there only where the backup is pinned. */
+export function describedPin(pin: PinItem | undefined): object {
+  if (pin === undefined) return {};
+  return { pin: "error" in pin ? { error: pin.error.message } : { until: pin.until, reason: pin.reason } };
+}
+
+function mark(pin: PinItem | undefined): string {
+  if (pin === undefined) return "";
+  return "error" in pin || pin.until === null ? "yes" : `until ${formatTime(pin.until)}`;
 }

@@ -322,6 +322,24 @@ export function sinkContract(createEmptySink: () => Promise<Sink>, options: Sink
       },
     ],
     [
+      "sweep, if there is one, leaves objects alone, and puts that are under way",
+      async (sink, signal) => {
+        if (sink.sweep === undefined) return;
+        await sink.put("p/1", bodyOf([Buffer.from("one")]).body, { signal });
+        const swept: unknown[] = [];
+        async function* sweepingHalfway(): AsyncGenerator<Uint8Array, void, void> {
+          yield* pattern(largeObjectBytes);
+          swept.push(await sink.sweep?.("p/", { signal, olderThan: new Date(Date.now() - 3_600_000) }));
+          yield Buffer.from("end");
+        }
+        await sink.put("p/2", sweepingHalfway(), { signal });
+        assert.deepEqual(swept, [0], "there was nothing to remove");
+        await sink.sweep("p/", { signal, olderThan: new Date(Date.now() + 3_600_000) });
+        assert.deepEqual(await listKeys(sink, "", signal), ["p/1", "p/2"]);
+        assert.deepEqual(await readAll(sink, "p/1", signal), Buffer.from("one"));
+      },
+    ],
+    [
       "list stops when it is aborted",
       async (sink, signal) => {
         await putText(sink, "a", "a", signal);
