@@ -46,6 +46,7 @@ export function createZooKeeperSource(options: ZooKeeperSourceOptions = {}, fold
     name: "zookeeper",
     restoreRoles: ["log"],
     restoreKeeps: ["myid", "lost+found", ".zk-backyp"],
+    disturbs: checked.mode === "cold",
     async capture(request, context) {
       if (checked.mode === "cold") return cold().capture(request, context);
       // A cold run that died may have left the node down.

@@ -80,7 +80,7 @@ async function isDown(control: NodeControl, signal: AbortSignal): Promise<boolea
 function anotherServer({ control, port }: AwaitedNode): BackypError {
   return new BackypError(
     "ERR_NODE_CONTROL",
-    `${control.name} is stopped, but ${port.host}:${port.port} still answers: does it control another server than the one that is backed up?`,
+    `${control.name} was stopped, but ${port.host}:${port.port} still answers: does it control another server than the one that is backed up?`,
     { details: { node: control.name, port: port.port } },
   );
 }

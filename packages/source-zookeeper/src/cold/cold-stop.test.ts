@@ -4,13 +4,14 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { access, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { BackypError } from "@zk-backyp/core";
+import { BackypError, openSeries } from "@zk-backyp/core";
 import { memorySink, withFaults } from "@zk-backyp/core/testing";
 import { flipBit } from "@zk-backyp/testbed";
 import { describe, expect, it, type TestContext, vi } from "vitest";
 import { type MadeNode, makeEnsemble } from "../../test/made-node.ts";
 import { type MadeNodeOptions, type MadeNodeRuns, makeNodeRuns } from "../../test/made-node-runs.ts";
 import type { StopLock, StopLockOptions } from "../ensemble/stop-lock.ts";
+import { createZooKeeperSource } from "../index.ts";
 import { COLD_STEPS } from "./cold-stop.ts";
 
 // The lock is an object of a real ensemble's. Each test has its own, by its path.
@@ -295,7 +296,7 @@ describe.concurrent("a stop that", () => {
     const before = node.pid;
     expect((await run.backUp()).error).toMatchObject({
       code: "ERR_NODE_CONTROL",
-      message: expect.stringMatching(/is stopped, but 127\.0\.0\.1:\d+ still answers: does it control another server/),
+      message: expect.stringMatching(/was stopped, but 127\.0\.0\.1:\d+ still answers: does it control another server/),
     });
     expect(node.starts, "what was stopped by mistake is started again").toBeGreaterThan(0);
     expect(node.pid).toBe(before);
@@ -608,6 +609,14 @@ describe.concurrent("nothing is stopped", () => {
     await expectUntouched(run, before);
   });
 
+  it.concurrent("when the store does not take anything", async (context) => {
+    const full = new BackypError("ERR_SINK_FULL", "no space left");
+    const run = await prepare(context, { sink: withFaults(memorySink(), { put: [full] }) });
+    const before = run.node.pid;
+    expect((await run.backUp()).error).toMatchObject({ code: "ERR_SINK_FULL" });
+    await expectUntouched(run, before);
+  });
+
   it.concurrent.for<[string, Partial<StopLock> | Error, string]>([
     ["when another member is being stopped", new BackypError("ERR_BUSY", "another node is being stopped"), "ERR_BUSY"],
     [
@@ -665,6 +674,44 @@ describe.concurrent("nothing is stopped", () => {
     expect((await run.backUp()).error).toMatchObject({ code: "ERR_STOP_REFUSED", details: { reason: "quorum" } });
     expect(run.steps).toContain("locked");
     await expectUntouched(run, before);
+  });
+});
+
+describe.concurrent("an operator", () => {
+  it.concurrent("who starts a stopped node while it is linked makes no cold backup of it", async (context) => {
+    const run = await prepare(context);
+    const { node } = run;
+    await node.stopAsAsked();
+    let asked = 0;
+    node.onStatus = async (usual) => {
+      asked += 1;
+      if (asked === 2) await node.startAsAsked();
+      return usual();
+    };
+    expect((await run.backUp()).error).toMatchObject({
+      code: "ERR_NODE_CONTROL",
+      message: expect.stringMatching(/was started while its files were linked/),
+    });
+    await expectPaid(run);
+  });
+
+  it.concurrent("who keeps the node stopped meanwhile is owed its start once that is over, also by a hot run", async (context) => {
+    const run = await prepare(context);
+    const { node, dataDir, dataLogDir } = run;
+    const stay = join(run.folder, "stay-stopped");
+    run.at("stopped", () => writeFileSync(stay, ""));
+    const { error } = await run.backUp();
+    expect(error).toMatchObject({
+      code: "ERR_NODE_DOWN",
+      message: expect.stringMatching(/stays stopped: .* is there/),
+    });
+    await expectOwed(run);
+    rmSync(stay);
+    const cold = { control: node.control, allowStandalone: true, stayStoppedFile: stay };
+    const source = createZooKeeperSource({ dataDir, dataLogDir, server: node.server, mode: "hot", cold });
+    const manifest = await openSeries({ prefix: "hot", source, sink: memorySink() }).backup();
+    expect(manifest?.facts).toMatchObject({ mode: "hot" });
+    await expectPaid(run);
   });
 });
 
@@ -738,7 +785,8 @@ describe.concurrent("once the node is back it is left alone", () => {
   );
 
   it.concurrent("although the store fails", async (context) => {
-    const sink = withFaults(memorySink(), { put: [new BackypError("ERR_SINK_UNAVAILABLE", "the store is gone")] });
+    const gone = new BackypError("ERR_SINK_UNAVAILABLE", "the store is gone");
+    const sink = withFaults(memorySink(), { put: [null, gone] });
     const run = await prepare(context, { sink });
     const { node } = run;
     let pidWhenBack: number | null = null;

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -70,6 +71,8 @@ export async function armGuard(options: GuardOptions): Promise<Guard> {
       cwd: "/",
       env: childEnvironment(),
     });
+    // Where no process can be had, that is said a moment later.
+    if (child.pid === undefined) throw (await once(child, "error"))[0];
   } catch (cause) {
     throw unarmed((cause as Error).message, cause);
   } finally {
