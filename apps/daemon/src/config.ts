@@ -134,8 +134,10 @@ export function seriesOf(config: Config, name: string | undefined): { name: stri
   if (chosen !== undefined && series !== undefined) return { name: chosen, series };
   throw new BackypError(
     "ERR_CONFIG_INVALID",
-    chosen === undefined
-      ? `${config.path} has ${names.length} series${names.length === 0 ? "" : ` (${names.join(", ")}): say which with --series`}`
-      : `${config.path} has no series ${JSON.stringify(chosen)}; there are: ${names.join(", ")}`,
+    names.length === 0
+      ? `${config.path} has no series: is it the configuration of a helper?`
+      : chosen === undefined
+        ? `${config.path} has ${names.length} series${names.length === 0 ? "" : ` (${names.join(", ")}): say which with --series`}`
+        : `${config.path} has no series ${JSON.stringify(chosen)}; there are: ${names.join(", ")}`,
   );
 }

@@ -22,9 +22,21 @@ export function withSecrets(value: unknown, folder: string, where: string): unkn
   );
 }
 
+/** Not taken away, since others look for them too; the credentials of S3 are kept from children by whoever has some. */
+const SHARED = /^(AWS_.*|PATH|HOME|USER|LOGNAME|LANG|LC_.*|TZ|TMPDIR|JAVA_HOME|XDG_.*)$/;
+/** Read once, and again where a configuration is. */
+const taken = new Map<string, string>();
+
+/** What is read from there leaves the environment, so that no process that we start inherits it. */
 function fromEnvironment(name: string, where: string): string {
-  const value = process.env[name];
-  if (value !== undefined && value !== "") return value;
+  const value = process.env[name] ?? taken.get(name);
+  if (value !== undefined && value !== "") {
+    if (!SHARED.test(name)) {
+      taken.set(name, value);
+      delete process.env[name];
+    }
+    return value;
+  }
   throw new BackypError("ERR_CONFIG_INVALID", `${where}: the environment variable ${name} is not set`);
 }
 

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { BackypError, type Logger, silentLogger } from "@zk-backyp/core";
+import { BackypError, type Logger, type Sink, silentLogger } from "@zk-backyp/core";
 import { memorySink, withFaults } from "@zk-backyp/core/testing";
 import { flipBit, freePorts, monitMissing, requirePart, startMonit } from "@zk-backyp/testbed";
 import { checkDirectory } from "@zk-backyp/zookeeper-files";
@@ -267,12 +267,15 @@ describe("mistake 7", () => {
     const { signal } = new AbortController();
     await expect.poll(async () => (await control.status({ signal })).state, { timeout: 20_000 }).toBe("running");
     const [port = 0] = await freePorts(1);
-    const sink = await createS3Sink({
+    const s3 = await createS3Sink({
       bucket: "backups",
       endpoint: `http://127.0.0.1:${port}`,
       accessKeyId: "backyp",
       secretAccessKey: secrets.s3,
     });
+    // It is not there, and all that is written to it before the end is what tries it.
+    const put: Sink["put"] = async (key) => ({ key, size: 0, modifiedAt: new Date() });
+    const sink: Sink = { ...s3, put, async delete() {} };
 
     const run = await prepare({ cold: { control, stopTimeoutMs: 20_000 }, sink });
     // Where the S3 client looks for it by itself. What we start has no business with it.

@@ -609,6 +609,17 @@ describe.concurrent("nothing is stopped", () => {
     await expectUntouched(run, before);
   });
 
+  it.concurrent("of a member that could not start again without its myid", async (context) => {
+    const { run } = await prepareMember(context);
+    rmSync(join(run.dataDir, "myid"));
+    const before = run.node.pid;
+    expect((await run.backUp()).error).toMatchObject({
+      code: "ERR_STOP_REFUSED",
+      message: expect.stringMatching(/there is no .*\/myid, without which it would not start again/),
+    });
+    await expectUntouched(run, before);
+  });
+
   it.concurrent("when the store does not take anything", async (context) => {
     const full = new BackypError("ERR_SINK_FULL", "no space left");
     const run = await prepare(context, { sink: withFaults(memorySink(), { put: [full] }) });

@@ -1,5 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { access } from "node:fs/promises";
 import { hostname } from "node:os";
+import { join } from "node:path";
 import {
   abortError,
   BackypError,
@@ -7,6 +9,7 @@ import {
   isBackypError,
   type JsonObject,
   type Logger,
+  systemErrorCode,
 } from "@zk-backyp/core";
 import { formatZxid } from "@zk-backyp/zookeeper-files";
 import { mayStop, type StopDecision } from "../ensemble/may-stop.ts";
@@ -28,6 +31,7 @@ import {
 import type { ColdNode } from "./cold-node.ts";
 import { type Downtime, Stopwatch } from "./downtime.ts";
 import { type Freeze, type Frozen, openFreeze } from "./freeze.ts";
+import { requireRoomToStart } from "./room-to-start.ts";
 
 /**
  * The steps of a cold stop in their order. Each is reported when it is done; `stopping` and `starting`, when they are
@@ -108,11 +112,14 @@ export async function stopAndLink(node: ColdNode, context: CaptureContext): Prom
   const mayBeBackSoon = !decision.stop && decision.reason === "quorum" && isLocked;
   if (!decision.stop && !mayBeBackSoon) throw new NotNow(decision);
   const { status } = view.self;
+  if (view.self.id !== null) await requireMyid(node);
   report("checked", { role: status?.role ?? null, zxid: formatZxid(status?.zxid ?? 0n) });
 
   const freeze = await openFreeze(node.location, freezeOptions(node, signal));
   try {
     await freeze.warm();
+    // With what the copy of a snapshot has taken.
+    await requireRoomToStart(node.location);
     report("linked-ahead");
     const { permission, frozen, downtime } = await withStopLock(node, view, signal, async (lock) => {
       if (lock !== null) report("locked");
@@ -152,6 +159,21 @@ function requireRunning(node: ColdNode, status: NodeStatus): NodeStatus {
     "ERR_STOP_REFUSED",
     `${node.name} was not stopped: its supervisor says that it is ${state}; wait until it runs, or back up its files with mode "hot"`,
     { details: { node: node.control.name, state } },
+  );
+}
+
+/** A member that runs needs the file no more, and does not start again without it. */
+async function requireMyid({ name, location }: ColdNode): Promise<void> {
+  const path = join(location.dataDir, "myid");
+  const isMissing = await access(path).then(
+    () => false,
+    (error) => systemErrorCode(error) === "ENOENT",
+  );
+  if (!isMissing) return;
+  throw new BackypError(
+    "ERR_STOP_REFUSED",
+    `${name} was not stopped: there is no ${path}, without which it would not start again; put it back`,
+    { details: { path } },
   );
 }
 
@@ -423,10 +445,15 @@ function patienceFor(signal: AbortSignal, limitMs: number): Disposable & { reado
   };
 }
 
+/** As it can be pasted into a shell. */
+function quoted(argument: string): string {
+  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`;
+}
+
 function nodeDown(node: ColdNode, { message, why }: NotBack, failure: unknown): BackypError {
   const because = isBackypError(failure) ? ` The run had failed before: ${failure.message}` : "";
   const { startCommand } = node.control;
-  const how = startCommand === null ? "" : ` (${startCommand.join(" ")})`;
+  const how = startCommand === null ? "" : ` (${startCommand.map(quoted).join(" ")})`;
   return new BackypError(
     "ERR_NODE_DOWN",
     why !== "too-late"

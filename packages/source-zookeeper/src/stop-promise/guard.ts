@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -62,6 +61,7 @@ export async function armGuard(options: GuardOptions): Promise<Guard> {
   const stayStopped = options.stayStoppedFile === null ? "" : resolve(options.stayStoppedFile);
   const fixed = [resolve(options.journalFile), options.run, String(seconds), stayStopped];
   let child: ChildProcess;
+  let ending: Ending;
   try {
     child = spawn("/bin/sh", ["-c", script, "zk-backyp-guard", ...fixed, ...options.startCommand], {
       stdio: ["pipe", "pipe", log.fd],
@@ -71,26 +71,46 @@ export async function armGuard(options: GuardOptions): Promise<Guard> {
       cwd: "/",
       env: childEnvironment(),
     });
-    // Where no process can be had, that is said a moment later.
-    if (child.pid === undefined) throw (await once(child, "error"))[0];
+    // It may end, or say that it cannot begin, before anything else here has a turn.
+    ending = endingOf(child);
+    if (child.pid === undefined) {
+      await ending.end;
+      throw new Error(ending.how ?? "no process can be had");
+    }
   } catch (cause) {
     throw unarmed((cause as Error).message, cause);
   } finally {
     await log.close();
   }
-  return watch(child, options);
+  return watch(child, ending, options);
 }
 
-async function watch(child: ChildProcess, { journalFile, run }: GuardOptions): Promise<Guard> {
-  let ended: string | null = null;
+interface Ending {
+  readonly end: Promise<void>;
+  /** In words; null while it runs. */
+  readonly how: string | null;
+}
+
+function endingOf(child: ChildProcess): Ending {
+  let how: string | null = null;
   const end = new Promise<void>((settled) => {
-    const settle = (how: string): void => {
-      ended ??= how;
+    const settle = (words: string): void => {
+      how ??= words;
       settled();
     };
     child.once("error", (error) => settle(error.message));
     child.once("exit", (code, signal) => settle(`it ended with ${signal ?? `exit code ${code}`}, see guard.log`));
   });
+  return {
+    end,
+    get how() {
+      return how;
+    },
+  };
+}
+
+async function watch(child: ChildProcess, ending: Ending, { journalFile, run }: GuardOptions): Promise<Guard> {
+  const { end } = ending;
   const stdin = child.stdin as (Writable & { unref?(): void }) | undefined;
   const stdout = child.stdout as (Readable & { unref?(): void }) | undefined;
   stdin?.on("error", () => {});
@@ -118,11 +138,13 @@ async function watch(child: ChildProcess, { journalFile, run }: GuardOptions): P
   const dismiss = async (): Promise<void> => {
     stdin?.write("served\n");
     child.ref();
-    await Promise.race([end, sleep(GONE_WITHIN_MS, undefined, { ref: false })]);
+    const waited = new AbortController();
+    await Promise.race([end, sleep(GONE_WITHIN_MS, undefined, { signal: waited.signal }).catch(() => {})]);
+    waited.abort();
     child.unref();
     // The first of the two shells tells the other one, unless somebody has killed it.
     for (let waitedMs = 0; timer !== null && waitedMs < GONE_WITHIN_MS && (await isAlive(timer)); waitedMs += 20) {
-      if (ended !== null && waitedMs === 0) signalQuietly(timer.pid);
+      if (ending.how !== null && waitedMs === 0) signalQuietly(timer.pid);
       await sleep(20);
     }
     stdin?.destroy();
@@ -132,9 +154,9 @@ async function watch(child: ChildProcess, { journalFile, run }: GuardOptions): P
   const late = new AbortController();
   await Promise.race([armed, end, sleep(ARMED_WITHIN_MS, undefined, { signal: late.signal }).catch(() => {})]);
   late.abort();
-  if (timer === null || ended !== null || child.pid === undefined) {
+  if (timer === null || ending.how !== null || child.pid === undefined) {
     if (child.pid !== undefined) await dismiss();
-    throw unarmed(ended ?? `it was not ready within ${ARMED_WITHIN_MS / 1000} s`);
+    throw unarmed(ending.how ?? `it was not ready within ${ARMED_WITHIN_MS / 1000} s`);
   }
   // Neither keeps this process from ending.
   child.unref();

@@ -226,10 +226,12 @@ async function readJournal(path: string): Promise<StopJournal | UnreadableJourna
     const code = systemErrorCode(error);
     // Another user's, who may be at work: not for us to recover.
     if (code === "EACCES" || code === "EPERM") {
-      throw new BackypError("ERR_STOP_REFUSED", `may not read the journal ${path}: run as the user who wrote it`, {
-        cause: error,
-        details: { path },
-      });
+      throw new BackypError(
+        "ERR_STOP_REFUSED",
+        `may not look for the journal ${path}: run as the user who has run backups here, or, if no such file is there, ` +
+          `give ${dirname(path)} to this one (chown -R)`,
+        { cause: error, details: { path } },
+      );
     }
     return { run: null, reason: (error as Error).message };
   }

@@ -200,7 +200,7 @@ interface Checked extends NodeUnderTest {
 }
 
 async function until(
-  { control }: NodeUnderTest,
+  { control, livingPid }: NodeUnderTest,
   states: readonly NodeState[],
   doneWithinMs: number,
   signal: AbortSignal,
@@ -208,7 +208,9 @@ async function until(
   const deadline = Date.now() + doneWithinMs;
   while (true) {
     const status = await control.status({ signal });
-    if (states.includes(status.state)) return status;
+    // A supervisor may call it running a moment before the process has done anything that the test could see.
+    const isSeen = status.state !== "running" || (await livingPid()) !== null;
+    if (states.includes(status.state) && isSeen) return status;
     assert.ok(Date.now() < deadline, `${status.state}, and not ${states.join(" or ")}, after ${doneWithinMs} ms`);
     await sleep(20);
   }
