@@ -173,6 +173,9 @@ describe("a helper is refused", () => {
 
   it("beside which no series is asked for", async () => {
     const { code, stderr } = await runCli(["list", "--config", config]);
-    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringMatching(/has 0 series\n/) });
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: expect.stringMatching(/has no series: is it the configuration of a helper\?\n/),
+    });
   });
 });

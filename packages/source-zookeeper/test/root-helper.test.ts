@@ -400,6 +400,19 @@ describe("a root helper", () => {
     expect(await journalIn(join(folder, "state")).read()).toBeNull();
   });
 
+  it("ends as it should when it is told to while a stop is under way", async () => {
+    const helper = await startProgram();
+    await writeFile(join(folder, "slow"), "2");
+    const stopping = client().stop(LONG);
+    stopping.catch(() => {});
+    // The stop program has begun, and sleeps.
+    await expect.poll(() => readdir(folder), { timeout: 20_000 }).toContain("asked");
+    helper.kill("SIGTERM");
+    expect(await once(helper, "exit")).toEqual([0, null]);
+    await nodeRuns();
+    await expect.poll(() => node.starts(), { timeout: 20_000 }).toBeGreaterThan(0);
+  });
+
   it("leaves no process behind", async () => {
     const told = await startProgram();
     const before = await childrenOf(told.pid ?? 0);

@@ -76,7 +76,7 @@ export function openCommand(options: CommandControlOptions): NodeControl {
       if (action === "start" ? state === "running" : state === "stopped") return;
     }
     if (pending === null) {
-      const over = runCommand(options[action], { timeoutMs: options.timeoutMs, letGo: signal })
+      const over = runCommand(options[action], { timeoutMs: options.timeoutMs })
         .then((result) => requireSuccess(options[action], result))
         .finally(() => {
           pending = null;

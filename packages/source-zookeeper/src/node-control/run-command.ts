@@ -36,8 +36,6 @@ export interface RunOptions {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
   readonly wantsOutput?: boolean;
-  /** Once it is aborted, this process may end before the command does. */
-  readonly letGo?: AbortSignal;
   /** Default: ours, without what {@link childEnvironment} leaves out. */
   readonly environment?: NodeJS.ProcessEnv;
 }
@@ -79,14 +77,7 @@ export function runCommand(argv: readonly string[], options: RunOptions): Promis
       if (abort !== undefined) reject(abortError(abort));
     };
     abort?.addEventListener("abort", onAbort, { once: true });
-    const unref = (): void => {
-      child.unref();
-      limit.unref();
-      for (const stream of [child.stdout, child.stderr]) (stream as { unref?(): void } | null)?.unref?.();
-    };
-    options.letGo?.addEventListener("abort", unref, { once: true });
     const over = (): void => {
-      options.letGo?.removeEventListener("abort", unref);
       clearTimeout(limit);
       clearTimeout(lastResort);
       abort?.removeEventListener("abort", onAbort);
