@@ -217,10 +217,10 @@ describe("a guard", () => {
   });
 
   it("goes when it is dismissed, and leaves nothing", async () => {
-    const stopper = await stopNode(2_000);
+    const stopper = await stopNode(8_000);
     expect(await stopper.ask("serve")).toBe("served");
     expect(await processesOfSession(stopper.guard)).toEqual([]);
-    await sleep(2_500);
+    await sleep(8_500);
     expect(await node.starts()).toBe(1);
     expect(await journal.read()).toBeNull();
   });

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -69,7 +69,7 @@ describe("mistake 1: any error between stop and start left ZooKeeper down for go
     ],
     [
       "the linking",
-      (run) => run.at("stopped", () => void rm(join(run.dataLogDir, "version-2"), { recursive: true })),
+      (run) => run.at("stopped", () => rmSync(join(run.dataLogDir, "version-2"), { recursive: true })),
       {},
     ],
     [
