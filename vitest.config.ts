@@ -17,6 +17,9 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["{packages,apps,examples}/*/test/**/*.test.ts"],
+          // Real servers, supervisors and signals on a machine that may be busy: what fails must do so twice. The report
+          // says which.
+          retry: 1,
           testTimeout: 120_000,
           hookTimeout: 60_000,
           maxWorkers: 2,
