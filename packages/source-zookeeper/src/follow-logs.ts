@@ -1,4 +1,4 @@
-import { type CheckedLog, planRecovery, type SnapshotSummary } from "@zk-backyp/zookeeper-files";
+import { type CheckedLog, followFrom } from "@zk-backyp/zookeeper-files";
 
 /** How far logs lead without a gap, and where that ends in them. */
 export interface Followed {
@@ -8,27 +8,9 @@ export interface Followed {
   readonly bytes: ReadonlyMap<string, number>;
 }
 
-/** Of a snapshot that asks nothing of the logs. */
-const SILENT: SnapshotSummary = {
-  nodes: 1,
-  sessions: 0,
-  acls: 0,
-  ephemerals: 0,
-  containers: 0,
-  ttlNodes: 0,
-  danglingAcls: 0,
-  dataBytes: 0,
-  largestFieldBytes: 0,
-  digest: null,
-  lastZxid: null,
-  highestZxid: 0n,
-  bytes: 0,
-};
-
 /** Follows logs from one zxid on, up to the first damage or gap, whatever a snapshot shows beyond that. */
 export function followLogs(start: bigint, logs: readonly CheckedLog[]): Followed {
-  const snapshot = { file: "", zxid: start, mtimeMs: 0, summary: SILENT, error: null };
-  const { zxid = start, logs: names = [] } = planRecovery([snapshot], logs).recoverable ?? {};
+  const { zxid, logs: names } = followFrom(start, logs);
   const used = logs.filter(({ file }) => names.includes(file));
   const last = used.at(-1);
   return {

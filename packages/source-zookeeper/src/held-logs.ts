@@ -2,6 +2,7 @@ import { abortError, BackypError } from "@zk-backyp/core";
 import { createLogChecker, type LogSummary } from "@zk-backyp/zookeeper-files";
 import { listDataFiles, nameOf, type OpenDataFile, openDataFile, stateOf } from "./data-files.ts";
 import { readFileStart } from "./read-file.ts";
+import { takenBack } from "./taken-back.ts";
 
 /** A log and what it holds at this moment. */
 export interface WalkedLog {
@@ -87,19 +88,13 @@ export class HeldLogs {
   }
 
   /**
-   * Refuses logs that a server took back: a follower that finds that its newest transactions were never agreed on cuts
-   * them off, by deleting newer logs while older ones stay. A purge never does that.
+   * Refuses logs that a server took back ({@link takenBack}).
    *
    * @throws BackypError `ERR_SOURCE_CHANGED`
    */
   async requireOneHistory(): Promise<void> {
-    let olderIsKept = false;
-    for (const log of this.#logs) {
-      const name = await nameOf(log);
-      if (name === "kept") olderIsKept = true;
-      if (name === "replaced" || (name === "gone" && olderIsKept)) {
-        throw changed(`${log.path} was taken back by the server during the capture`, log);
-      }
+    for await (const log of takenBack(this.#logs, nameOf)) {
+      throw changed(`${log.path} was taken back by the server during the capture`, log);
     }
   }
 

@@ -11,7 +11,7 @@ import { resolvePaths } from "./resolve-paths.ts";
 import { restoreFiles } from "./restore.ts";
 import { createVerifier } from "./verifier.ts";
 
-export type { ColdOptions } from "./cold/cold-options.ts";
+export { BOSH_STOPPED_FILE, type ColdOptions } from "./cold/cold-options.ts";
 export { COLD_STEPS, type ColdStep } from "./cold/cold-stop.ts";
 export type { Downtime } from "./cold/downtime.ts";
 export type { TlsFiles } from "./ensemble/tls-files.ts";

@@ -51,6 +51,7 @@ export type { EpochFiles } from "./server/epoch-files.ts";
 export {
   type CheckedLog,
   type CheckedSnapshot,
+  followFrom,
   isReached,
   type PlanOptions,
   planRecovery,

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { resolve } from "node:path";
 import { BackypError, type Logger, parseWith } from "@zk-backyp/core";
 import {
+  BOSH_STOPPED_FILE,
   nodeControlSchema,
   openNodeControl,
   type RootHelperOptions,
@@ -22,7 +23,7 @@ const schema = z.strictObject({
   control: nodeControlSchema,
   stateDir: path,
   maxDowntimeMs: z.int().min(1_000, "is less than a second").max(86_400_000, "is more than a day").default(300_000),
-  stayStoppedFile: path.default("/var/vcap/monit/stopped"),
+  stayStoppedFile: path.default(BOSH_STOPPED_FILE),
 });
 
 /** `helper`: stops and starts one server for backups that may not, until it is told to end. */

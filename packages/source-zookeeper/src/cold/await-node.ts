@@ -4,6 +4,7 @@ import { abortError, BackypError, isBackypError } from "@zk-backyp/core";
 import { formatZxid } from "@zk-backyp/zookeeper-files";
 import type { NodeControl, NodeState, NodeStatus } from "../node-control/node-control.ts";
 import type { ServingStatus } from "../server-status.ts";
+import { SETTLE_MS } from "../stop-promise/bring-back.ts";
 import { isAlive, type ProcessIdentity } from "../stop-promise/process-identity.ts";
 
 /** Short, since every wait is a part of the downtime. */
@@ -17,8 +18,6 @@ const LOOK_MS = 500;
 const ASK_AGAIN_MS = 2_000;
 /** How long a supervisor may take until it has seen that a node runs. */
 const NOTED_WITHIN_MS = 15_000;
-/** How long a process has to go on serving that was asked to stop and did not, before nobody expects it to stop any more. */
-export const SETTLE_MS = 20_000;
 const SERVING: ReadonlySet<string> = new Set(["leader", "follower", "observer", "standalone"]);
 
 /** A server that starts may accept a connection and never answer it, and a busy one may take a while. */

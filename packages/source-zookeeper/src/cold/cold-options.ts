@@ -39,7 +39,7 @@ export interface ColdOptions {
 }
 
 /** Where BOSH's agent notes that an instance was stopped on purpose. */
-const BOSH_STOPPED_FILE = "/var/vcap/monit/stopped";
+export const BOSH_STOPPED_FILE = "/var/vcap/monit/stopped";
 
 /** Options that have a value where none is given. */
 export type ColdDefaults = Required<

@@ -17,17 +17,10 @@ import { type StopLock, takeStopLock } from "../ensemble/stop-lock.ts";
 import { type EnsembleView, viewEnsemble } from "../ensemble/view.ts";
 import type { NodeStatus } from "../node-control/node-control.ts";
 import type { ServerStatus } from "../server-status.ts";
+import { SETTLE_MS } from "../stop-promise/bring-back.ts";
 import { armGuard, type Guard } from "../stop-promise/guard.ts";
 import { identityOf, type ProcessIdentity } from "../stop-promise/process-identity.ts";
-import {
-  isListening,
-  NotBack,
-  SETTLE_MS,
-  untilCaughtUp,
-  untilNoted,
-  untilServing,
-  untilStopped,
-} from "./await-node.ts";
+import { isListening, NotBack, untilCaughtUp, untilNoted, untilServing, untilStopped } from "./await-node.ts";
 import type { ColdNode } from "./cold-node.ts";
 import { type Downtime, Stopwatch } from "./downtime.ts";
 import { type Freeze, type Frozen, openFreeze } from "./freeze.ts";

@@ -2,6 +2,7 @@ import { realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { abortError, BackypError } from "@zk-backyp/core";
 import type { Location } from "../locate.ts";
+import { takenBack } from "../taken-back.ts";
 import { replaceByCopy } from "./freeze-copy.ts";
 import { rewrittenAtStart } from "./freeze-rewritten.ts";
 import { type Held, LinkedFolder } from "./links.ts";
@@ -172,16 +173,10 @@ class LinkFreeze implements Freeze {
   async dropTakenBack(): Promise<readonly string[]> {
     const folder = this.#logs;
     if (folder === null) return [];
-    const takenBack: string[] = [];
-    let olderIsKept = false;
-    for (const log of folder.held.filter(({ kind }) => kind === "log")) {
-      const name = await folder.nameOf(log);
-      if (name === "kept") olderIsKept = true;
-      // A purge takes the oldest, and never gives a name again.
-      if (name === "replaced" || (name === "gone" && olderIsKept)) takenBack.push(log.file);
-    }
-    for (const file of takenBack) await folder.leaveOut(file);
-    return takenBack;
+    const logs = folder.held.filter(({ kind }) => kind === "log");
+    const files = (await Array.fromAsync(takenBack(logs, (log) => folder.nameOf(log)))).map(({ file }) => file);
+    for (const file of files) await folder.leaveOut(file);
+    return files;
   }
 
   async drop(): Promise<void> {

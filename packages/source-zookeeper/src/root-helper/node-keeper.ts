@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { abortError, BackypError, isBackypError, type Logger } from "@zk-backyp/core";
 import type { NodeControl, NodeStatus } from "../node-control/node-control.ts";
-import { bringBack } from "../stop-promise/bring-back.ts";
+import { bringBack, SETTLE_MS } from "../stop-promise/bring-back.ts";
 import { armGuard, type Guard } from "../stop-promise/guard.ts";
 import { journalIn } from "../stop-promise/journal.ts";
 import { recoverNode } from "../stop-promise/recover.ts";
@@ -56,7 +56,6 @@ interface Hold {
   back: Promise<void> | null;
 }
 
-const SETTLE_MS = 20_000;
 const STOP_GRACE_MS = 5_000;
 /** The deadline is ours while we live: two starts in one moment are more than some start scripts can take. */
 const GUARD_LATER_MS = 10_000;

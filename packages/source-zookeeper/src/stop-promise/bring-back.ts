@@ -3,6 +3,9 @@ import { abortError, BackypError, type Logger } from "@zk-backyp/core";
 import type { NodeControl, NodeState } from "../node-control/node-control.ts";
 import { whyKeepStopped } from "./why-keep-stopped.ts";
 
+/** How long a process has to go on that was asked to stop and did not, before nobody expects it to stop any more. */
+export const SETTLE_MS = 20_000;
+
 export interface BringBackOptions {
   readonly control: NodeControl;
   /** While this file is there, an operator wants the node to stay stopped. */

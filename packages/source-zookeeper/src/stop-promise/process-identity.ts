@@ -27,8 +27,8 @@ export async function identityOf(pid: number): Promise<ProcessIdentity> {
 export async function isAlive(identity: ProcessIdentity, ifUnseen = true): Promise<boolean> {
   const bootId = await readBootId();
   if (identity.bootId !== null && bootId !== null && identity.bootId !== bootId) return false;
-  const namespace = await ownNamespace();
-  if (identity.pidNamespace !== null && namespace !== null && identity.pidNamespace !== namespace) return ifUnseen;
+  const own = await ownNamespace();
+  if (identity.pidNamespace !== null && own !== null && identity.pidNamespace !== own) return ifUnseen;
   // /proc may hide the processes of other users (hidepid): of such a one no more than the pid was ever known.
   if (identity.startTicks === null) return hasProcess(identity.pid);
   const stat = await readStat(identity.pid);
@@ -66,11 +66,19 @@ async function readStat(pid: number): Promise<{ state: string; startTicks: strin
   return state === undefined || startTicks === undefined ? null : { state, startTicks };
 }
 
+// Neither changes while this process lives, and both are asked for at every look at another.
+let namespace: Promise<string | null> | null = null;
+let boot: Promise<string | null> | null = null;
+
 function ownNamespace(): Promise<string | null> {
-  return readlink("/proc/self/ns/pid").catch(() => null);
+  namespace ??= readlink("/proc/self/ns/pid").catch(() => null);
+  return namespace;
 }
 
-async function readBootId(): Promise<string | null> {
-  const text = await readFile("/proc/sys/kernel/random/boot_id", "latin1").catch(() => "");
-  return text.trim() || null;
+function readBootId(): Promise<string | null> {
+  boot ??= readFile("/proc/sys/kernel/random/boot_id", "latin1").then(
+    (text) => text.trim() || null,
+    () => null,
+  );
+  return boot;
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { BackypError, type Logger, silentLogger } from "@zk-backyp/core";
 import type { NodeControl } from "../node-control/node-control.ts";
-import { bringBack } from "./bring-back.ts";
+import { bringBack, SETTLE_MS } from "./bring-back.ts";
 import { type JournalFile, journalIn, type StopJournal, type UnreadableJournal } from "./journal.ts";
 import { identityOf } from "./process-identity.ts";
 
@@ -60,7 +60,7 @@ export async function recoverNode(options: RecoveryOptions): Promise<Recovery> {
   const result = await bringBack({
     control,
     stayStoppedFile: options.stayStoppedFile,
-    settleMs: (await canBeStopping(journal, left)) ? (options.settleMs ?? 20_000) : 0,
+    settleMs: (await canBeStopping(journal, left)) ? (options.settleMs ?? SETTLE_MS) : 0,
     limitMs: options.limitMs ?? 300_000,
     signal,
     logger,

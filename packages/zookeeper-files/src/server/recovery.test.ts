@@ -5,27 +5,12 @@ import type { SnapshotSummary } from "../snapshot/snapshot-summary.ts";
 import { flipped } from "../testing/chunks.ts";
 import { int } from "../testing/jute.ts";
 import { LOG_HEADER, type MadeTxn, makeLog } from "../testing/made-log.ts";
+import { MADE_SUMMARY } from "../testing/made-summary.ts";
 import { type CheckedLog, type CheckedSnapshot, planRecovery, type RecoveryPlan } from "./recovery.ts";
-
-const SUMMARY: SnapshotSummary = {
-  nodes: 4,
-  sessions: 0,
-  acls: 1,
-  ephemerals: 0,
-  containers: 0,
-  ttlNodes: 0,
-  danglingAcls: 0,
-  dataBytes: 0,
-  largestFieldBytes: 0,
-  digest: null,
-  lastZxid: null,
-  highestZxid: 0n,
-  bytes: 457,
-};
 
 function snapshot(zxid: bigint, summary: Partial<SnapshotSummary> = {}): CheckedSnapshot {
   const file = `snapshot.${zxid.toString(16)}`;
-  return { file, zxid, mtimeMs: 0, summary: { ...SUMMARY, ...summary }, error: null };
+  return { file, zxid, mtimeMs: 0, summary: { ...MADE_SUMMARY, ...summary }, error: null };
 }
 
 function badSnapshot(zxid: bigint): CheckedSnapshot {

@@ -134,6 +134,18 @@ export function isReached(zxid: bigint, start: bigint, logs: readonly CheckedLog
   return replayFrom(start, withoutDuplicates(logs).logs).reaches(zxid);
 }
 
+/**
+ * How far these logs lead from one zxid on without leaving a txn out, whatever a snapshot shows beyond that, and the files
+ * that a server reads for it, oldest first.
+ */
+export function followFrom(
+  start: bigint,
+  logs: readonly CheckedLog[],
+): { readonly zxid: bigint; readonly logs: readonly string[] } {
+  const { zxid, used } = replayFrom(start, withoutDuplicates(logs).logs);
+  return { zxid, logs: used };
+}
+
 /** Where following all these logs from one zxid on goes wrong: the first gap, or the first txn that goes back. */
 export function replayProblems(start: bigint, logs: readonly CheckedLog[]): readonly Problem[] {
   return replayFrom(start, logs).problems;

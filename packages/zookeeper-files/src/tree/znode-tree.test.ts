@@ -3,6 +3,7 @@ import { crc32 } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { SnapshotNode } from "../snapshot/snapshot-node.ts";
 import type { MadeNode } from "../testing/made-snapshot.ts";
+import { MADE_SUMMARY } from "../testing/made-summary.ts";
 import { body, replayed } from "../testing/replayed.ts";
 import { createReplay } from "./replay.ts";
 
@@ -227,23 +228,8 @@ function rawTable() {
     apply({ type: 7, body: Buffer.concat([text(path), Buffer.from([0, 0, 0, 0, 0, 0, 0, 0])]) });
     return isThere;
   };
-  const summary = {
-    nodes: 0,
-    sessions: 0,
-    acls: 0,
-    ephemerals: 0,
-    containers: 0,
-    ttlNodes: 0,
-    danglingAcls: 0,
-    dataBytes: 0,
-    largestFieldBytes: 0,
-    digest: null,
-    lastZxid: null,
-    highestZxid: 0n,
-    bytes: 0,
-  };
   const table = {
-    snapshotEnd: () => replay.snapshotEnd(5n, summary),
+    snapshotEnd: () => replay.snapshotEnd(5n, MADE_SUMMARY),
     count: () => replay.tree.nodes,
     has: digestWith,
     remove: (path: Buffer) => apply({ type: 2, body: text(path) }),
