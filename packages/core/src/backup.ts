@@ -1,9 +1,10 @@
+import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { encode, verifyWhilePacking } from "./archive-stream.ts";
-import { backupId, keys } from "./backup-id.ts";
+import { backupId, keys, timeOfBackupId } from "./backup-id.ts";
 import { abortable, collect, measured, oneChunk } from "./bytes.ts";
 import { damageIn, isSerious } from "./damage.ts";
-import { abortError, type BackypError, isBackypError } from "./errors.ts";
+import { abortError, BackypError, isBackypError } from "./errors.ts";
 import { throttled } from "./events.ts";
 import {
   MANIFEST_FORMAT_VERSION,
@@ -25,21 +26,56 @@ const MAX_PAUSE_MS = 1_000;
 /** Clearing up has its own time limit: the run's signal may be aborted already. */
 const CLEAN_UP_TIMEOUT_MS = 30_000;
 
+export interface BackupOptions {
+  readonly signal?: AbortSignal;
+  /** Keep what there is of a source that is damaged, as a backup with `verified: false`. Default: false. */
+  readonly allowDamaged?: boolean;
+  /**
+   * The slot of a schedule that the backup is for. Its id is made of this instead of its start, so that there is never
+   * more than one backup for a slot, whoever runs.
+   */
+  readonly slot?: Date;
+  /**
+   * Called when all is stored but the manifest, without which there is no backup. By a rejection it prevents the backup,
+   * and is what `backup` then rejects with.
+   */
+  mayPublish?(signal: AbortSignal): Promise<void>;
+}
+
+/** What one run is asked for. */
+interface Order {
+  readonly allowDamaged: boolean;
+  readonly slot: Date | null;
+  mayPublish(signal: AbortSignal): Promise<void>;
+}
+
+/** The backup that a capture is to become. */
+interface Target {
+  readonly id: string;
+  readonly startedAt: Date;
+  readonly order: Order;
+}
+
 /**
  * Runs one backup: capture, verify, archive, encode, hash, store; the manifest last. Returns null if the source says
  * that there is nothing to do. After a failure nothing of it is visible in the sink.
  *
- * With `mayKeepDamage` a source that turned out to be damaged is captured once more, for what there is to keep. What is
+ * With `allowDamaged` a source that turned out to be damaged is captured once more, for what there is to keep. What is
  * not damaged takes the same way with it as without.
  */
 export async function runBackup(
   series: SeriesContext,
-  mayKeepDamage: boolean,
+  { allowDamaged = false, slot, mayPublish }: BackupOptions,
   signal: AbortSignal,
 ): Promise<Manifest | null> {
+  const order: Order = {
+    allowDamaged,
+    slot: slot === undefined ? null : requireSlot(slot),
+    mayPublish: async (runSignal) => mayPublish?.(runSignal),
+  };
   const releases: (() => Promise<void>)[] = [];
   try {
-    return await attemptUntilStored(series, mayKeepDamage, (release) => releases.push(release), signal);
+    return await attemptUntilStored(series, order, (release) => releases.push(release), signal);
   } finally {
     for (const release of releases.toReversed()) {
       await release().catch((error: unknown) => {
@@ -49,9 +85,16 @@ export async function runBackup(
   }
 }
 
+/** Refuses what would not make an id. */
+function requireSlot(slot: Date): Date {
+  const time = slot.getTime();
+  if (!Number.isNaN(time) && timeOfBackupId(backupId("slot", slot)) === time) return slot;
+  throw new BackypError("ERR_CONFIG_INVALID", "the slot is no date of the years 0 to 9999: use a time of the schedule");
+}
+
 async function attemptUntilStored(
   series: SeriesContext,
-  mayKeepDamage: boolean,
+  order: Order,
   atEnd: (release: () => Promise<void>) => void,
   signal: AbortSignal,
 ): Promise<Manifest | null> {
@@ -63,14 +106,25 @@ async function attemptUntilStored(
   };
   let allowDamaged = false;
   let fruitless = 0;
+  let isRefused = false;
+  const mayPublish: Order["mayPublish"] = async (runSignal) => {
+    isRefused = true;
+    await order.mayPublish(runSignal);
+    isRefused = false;
+  };
   for (let attempt = 1; ; attempt++) {
     const startedAt = series.startTime();
-    id = backupId(series.prefix, startedAt);
+    id = backupId(series.prefix, order.slot ?? startedAt);
     series.emit("backup:start", { prefix: series.prefix, backupId: id, attempt });
     try {
+      // Before the source is disturbed for nothing.
+      if (order.slot !== null) await refuseTakenSlot(series, id, signal);
       if (attempt === 1 && series.source.disturbs === true) await trySink(series, signal);
       const request: CaptureRequest = { kind: "full", earlierFailures, allowDamaged };
-      const result = await attemptBackup(series, id, startedAt, request, { run, signal });
+      const result = await attemptBackup(series, { id, startedAt, order: { ...order, mayPublish } }, request, {
+        run,
+        signal,
+      });
       if ("skipped" in result) {
         const { skipped: reason, message } = result;
         series.emit("backup:skipped", { prefix: series.prefix, reason, message });
@@ -80,8 +134,8 @@ async function attemptUntilStored(
       return result;
     } catch (cause) {
       const changed = isBackypError(cause, "ERR_SOURCE_CHANGED");
-      const keepNow = mayKeepDamage && !allowDamaged && isDamage(cause);
-      const again = changed || keepNow || isBackypError(cause, "ERR_OBJECT_EXISTS");
+      const keepNow = order.allowDamaged && !allowDamaged && isDamage(cause);
+      const again = !isRefused && (changed || keepNow || isBackypError(cause, "ERR_OBJECT_EXISTS"));
       if (again && !keepNow && cause.details.isProgress !== true) fruitless += 1;
       if (!again || fruitless === MAX_ATTEMPTS || signal.aborted) throw series.failed("backup:failed", id, cause);
       if (changed || keepNow) earlierFailures.push(cause);
@@ -118,8 +172,7 @@ function refusedBefore(earlierFailures: readonly BackypError[]): Problem {
 
 async function attemptBackup(
   series: SeriesContext,
-  id: string,
-  startedAt: Date,
+  target: Target,
   request: CaptureRequest,
   { run, signal }: { readonly run: BackupRun; readonly signal: AbortSignal },
 ): Promise<Manifest | Skipped> {
@@ -127,7 +180,7 @@ async function attemptBackup(
   const capture = await source.capture(request, { signal, logger, run });
   if ("skipped" in capture) return capture;
   try {
-    return await storeCapture(series, capture, request, { id, startedAt }, signal);
+    return await storeCapture(series, capture, request, target, signal);
   } finally {
     try {
       await capture.close();
@@ -142,7 +195,7 @@ async function storeCapture(
   series: SeriesContext,
   capture: Capture,
   { kind, allowDamaged, earlierFailures }: CaptureRequest,
-  { id, startedAt }: { readonly id: string; readonly startedAt: Date },
+  { id, startedAt, order }: Target,
   signal: AbortSignal,
 ): Promise<Manifest> {
   const { prefix, source, sink, archiver, codecs } = series;
@@ -176,7 +229,10 @@ async function storeCapture(
   });
   const stored = measured(encode(archiver.pack(verified, { signal }), codecs, signal));
 
-  const key = keys.archive(prefix, id, [archiver.extension, ...codecs.map((codec) => codec.extension)]);
+  // Two runs for one slot share the id. Where the store cannot decide which of two puts was first, one would replace the
+  // other's archive under the same key, and a manifest would then stand over bytes that are not its own.
+  const own = order.slot === null ? [] : [randomBytes(4).toString("hex")];
+  const key = keys.archive(prefix, id, [...own, archiver.extension, ...codecs.map((codec) => codec.extension)]);
   await sink.put(key, abortable(stored.body, signal), { signal, ifAbsent: true });
   // From here on there is an archive, which must not stay without its manifest.
   const manifestKey = keys.manifest(prefix, id);
@@ -212,12 +268,33 @@ async function storeCapture(
     text = serializeManifest(manifest);
     // What a source said goes in there: better refused now than at every reading.
     parseManifest(text, manifestKey);
-    await storeManifest(sink, manifestKey, text, signal);
+    await order.mayPublish(signal);
+    await storeManifest(sink, manifestKey, text, signal).catch((error: unknown) => {
+      throw order.slot !== null && isBackypError(error, "ERR_OBJECT_EXISTS") ? slotTaken(series, id, error) : error;
+    });
     return manifest;
   } catch (error) {
     await removeArchive(series, key, manifestKey, text);
     throw error;
   }
+}
+
+async function refuseTakenSlot(series: SeriesContext, id: string, signal: AbortSignal): Promise<void> {
+  try {
+    const key = keys.manifest(series.prefix, id);
+    await collect(series.sink.get(key, { signal, range: { start: 0, end: 1 } }), 1);
+  } catch (error) {
+    if (isBackypError(error, "ERR_OBJECT_NOT_FOUND")) return;
+    throw error;
+  }
+  throw slotTaken(series, id);
+}
+
+function slotTaken({ sink }: SeriesContext, id: string, cause?: unknown): BackypError {
+  return new BackypError("ERR_SLOT_TAKEN", `${sink.location} has the backup ${id} of this slot already`, {
+    cause,
+    details: { backupId: id },
+  });
 }
 
 /** Makes the backup exist. */

@@ -5,6 +5,8 @@
  * | --- | --- |
  * | `ERR_ABORTED` | the caller's signal was aborted |
  * | `ERR_BUSY` | another run of the same series is under way |
+ * | `ERR_SLOT_TAKEN` | another run has stored the backup for this slot of the schedule already |
+ * | `ERR_NOT_ELECTED` | another node does the job, or this one can no longer prove that it does |
  * | `ERR_CONFIG_INVALID` | an option or a configuration value is wrong |
  * | `ERR_PLUGIN_NOT_FOUND` | no module of that name could be loaded |
  * | `ERR_PLUGIN_INVALID` | the module is no plugin, or one of another API version |
@@ -35,6 +37,8 @@
 export type ErrorCode =
   | "ERR_ABORTED"
   | "ERR_BUSY"
+  | "ERR_SLOT_TAKEN"
+  | "ERR_NOT_ELECTED"
   | "ERR_CONFIG_INVALID"
   | "ERR_PLUGIN_NOT_FOUND"
   | "ERR_PLUGIN_INVALID"

@@ -1,8 +1,14 @@
 export type { Archiver } from "./archiver.ts";
-export { backupId, keys, prefixOfBackupId, requirePrefix } from "./backup-id.ts";
+export type { BackupOptions } from "./backup.ts";
+export { backupId, keys, prefixOfBackupId, requirePrefix, timeOfBackupId } from "./backup-id.ts";
 export { abortable, type Bytes, CHUNK_BYTES, collect, type Measure, measured, oneChunk, rechunk } from "./bytes.ts";
-export { type Catalog, type CatalogItem, openCatalog } from "./catalog.ts";
+export type { Candidacy, CandidacyState } from "./candidacy.ts";
+export { type Catalog, type CatalogItem, openCatalog, type SummaryItem } from "./catalog.ts";
+export type { CatalogSummary } from "./catalog-summary.ts";
+export type { CheckItem, SinkCheckContext } from "./check.ts";
+export { childEnvironment } from "./child-environment.ts";
 export type { Codec } from "./codec.ts";
+export { cronSchedule } from "./cron-schedule.ts";
 export { damageIn, isSerious } from "./damage.ts";
 export { type Entry, isEntryPath, requireEntryPath } from "./entry.ts";
 export {
@@ -12,9 +18,11 @@ export {
   type ErrorDetails,
   isBackypError,
   systemErrorCode,
+  withCode,
 } from "./errors.ts";
 export type { Progress, SeriesEmitter, SeriesEvents } from "./events.ts";
 export { type GzipOptions, gzip } from "./gzip.ts";
+export { intervalSchedule } from "./interval-schedule.ts";
 export type { JsonObject, JsonValue } from "./json.ts";
 export {
   MANIFEST_FORMAT_VERSION,
@@ -36,6 +44,7 @@ export {
   parseWith,
   type SinkPlugin,
   type SourcePlugin,
+  type WrongField,
 } from "./plugin.ts";
 export type { Position, PositionRange } from "./position.ts";
 export type { PruneResult } from "./prune.ts";
@@ -44,12 +53,15 @@ export type { RestoreTargets } from "./restore.ts";
 export { syncFolders, writeEntry } from "./restore-files.ts";
 export { planRetention, type RetentionBackup, type RetentionDecision } from "./retention.ts";
 export { after, type Duration, parseDuration } from "./retention-duration.ts";
-export { parseRetentionRules, type RetentionRules } from "./retention-rules.ts";
+export { parseRetentionRules, type RetentionRules, retentionRulesSchema } from "./retention-rules.ts";
 export { type BackupRun, type CaptureContext, type Logger, type RunContext, silentLogger } from "./run-context.ts";
+export type { Schedule } from "./schedule.ts";
+export { type Clock, type PlannedRun, type Scheduler, type SchedulerOptions, startScheduler } from "./scheduler.ts";
 export { openSeries, type Series, type SeriesOptions } from "./series.ts";
 export {
   type GetOptions,
   isKey,
+  type ListOptions,
   type ObjectInfo,
   type PutOptions,
   requireKey,

@@ -154,6 +154,35 @@ describe("a prune", () => {
     expect(await keysIn()).toContain(key);
   });
 
+  it("sweeps what another run of the slot has left beside a backup, also under its id", async () => {
+    const { id, archive } = taken[2] ?? {};
+    const beside = `zk/archives/${id}.0123abcd.tar.gz`;
+    await put(beside, "of a run that died");
+    expect(await open().prune({ rules: { keepLast: 9 } })).toMatchObject({ swept: [beside], deleted: [] });
+    expect(await keysIn("zk/archives/")).toContain(archive?.key);
+    await open().verify(id ?? "");
+  });
+
+  it("sweeps it together with the backup, and not before its day is over", async () => {
+    const beside = `zk/archives/${ids(2)[0]}.0123abcd.tar.gz`;
+    await put(beside, "of a run that died");
+    now = new Date(FIRST + 2.5 * DAY_MS);
+    expect((await open().prune({ rules: { keepLast: 9 } })).swept).toEqual([]);
+    now = new Date(FIRST + 9 * DAY_MS);
+    expect(await open().prune({ rules: { keepLast: 1 } })).toMatchObject({ deleted: ids(0, 1, 2, 3), swept: [beside] });
+    expect(await keysIn()).toHaveLength(2);
+  });
+
+  it.each([
+    ["its archive is gone", async () => sink.delete(taken[2]?.archive.key ?? "", { signal })],
+    ["its archive was cut", async () => put(taken[2]?.archive.key ?? "", "cut")],
+    ["its manifest cannot be read", async () => put(keys.manifest("zk", ids(2)[0] ?? ""), "{")],
+  ])("leaves another archive beside a backup alone where %s", async (_, harm) => {
+    await put(`zk/archives/${ids(2)[0]}.0123abcd.tar.gz`, "of another run");
+    await harm();
+    expect((await open().prune({ rules: { keepLast: 9 } })).swept).toEqual([]);
+  });
+
   it("leaves archives alone where there is no good backup: they may be all there is", async () => {
     for (const { id } of taken) await sink.delete(keys.manifest("zk", id), { signal });
     now = new Date(FIRST + 100 * DAY_MS);

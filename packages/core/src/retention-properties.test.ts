@@ -6,7 +6,7 @@ import { oneChunk } from "./bytes.ts";
 import { BackypError } from "./errors.ts";
 import { type Manifest, serializeManifest } from "./manifest.ts";
 import { isInForce, type Pin } from "./pins.ts";
-import { neededTo, planRetention, type RetentionBackup } from "./retention.ts";
+import { neededIn, planRetention, type RetentionBackup } from "./retention.ts";
 import type { RetentionRules } from "./retention-rules.ts";
 import { openSeries } from "./series.ts";
 import type { Sink } from "./sink.ts";
@@ -126,9 +126,8 @@ function expectPromises(history: History, kept: ReadonlySet<string>): void {
     ...taken.filter(({ id }) => pins.some((pin) => pin.id === id && isInForce(pin, now))),
   ];
   for (const { id } of always) assert.ok(kept.has(id), `${id} is always kept`);
-  const backups = taken.map(toBackup);
-  for (const id of kept)
-    for (const needed of neededTo(backups, id)) assert.ok(kept.has(needed), `${id} needs ${needed}`);
+  const neededTo = neededIn(taken.map(toBackup));
+  for (const id of kept) for (const needed of neededTo(id)) assert.ok(kept.has(needed), `${id} needs ${needed}`);
 }
 
 it("plans for any history keep what is promised, and the same once the rest is gone", () => {

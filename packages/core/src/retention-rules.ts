@@ -25,7 +25,8 @@ export interface RetentionRules {
 
 const count = z.int().min(1).optional();
 
-const schema: z.ZodType<RetentionRules> = z
+/** Checks {@link RetentionRules}. */
+export const retentionRulesSchema: z.ZodType<RetentionRules> = z
   .strictObject({
     keepLast: count,
     within: z
@@ -52,7 +53,7 @@ const schema: z.ZodType<RetentionRules> = z
  * @throws BackypError `ERR_CONFIG_INVALID`, naming every wrong field
  */
 export function parseRetentionRules(raw: unknown, what = "retention"): RetentionRules {
-  return parseWith(schema, raw, what);
+  return parseWith(retentionRulesSchema, raw, what);
 }
 
 function isTimeZone(name: string): boolean {

@@ -50,10 +50,13 @@ export function planRetention(options: {
 
   for (const pin of pins) if (isInForce(pin, now)) keep(pin.id, describePin(pin));
   const newestFirst: Dated[] = [];
+  const unreadable = new Set<string | undefined>();
   for (const backup of backups.toReversed()) {
     const time = timeOfBackupId(backup.id);
-    if ("error" in backup) keep(backup.id, "its manifest cannot be read");
-    else if (time === null) keep(backup.id, "its id holds no date");
+    if ("error" in backup) {
+      keep(backup.id, "its manifest cannot be read");
+      unreadable.add(backup.id);
+    } else if (time === null) keep(backup.id, "its id holds no date");
     else if (time > now.getTime()) keep(backup.id, "it is from the future: a clock was or is wrong");
     else newestFirst.push({ id: backup.id, time, verified: backup.manifest.verified });
   }
@@ -63,9 +66,13 @@ export function planRetention(options: {
 
   // From the newest on: what is needed is older.
   const neededBy = new Map<string, string>();
-  for (const { id } of backups.toReversed()) {
+  const neededTo = neededIn(backups);
+  for (const backup of backups.toReversed()) {
+    const { id } = backup;
     if (reasons.get(id)?.length === 0 && !neededBy.has(id)) continue;
-    for (const needed of neededTo(backups, id)) if (!neededBy.has(needed)) neededBy.set(needed, id);
+    // What one needs that cannot be read, a newer one of them that needs this one needs as well.
+    if ("error" in backup && unreadable.has(neededBy.get(id))) continue;
+    for (const needed of neededTo(id)) if (!neededBy.has(needed)) neededBy.set(needed, id);
   }
   for (const [id, by] of neededBy) keep(id, `needed by ${by}`);
 
@@ -76,24 +83,31 @@ export function planRetention(options: {
 }
 
 /**
- * The older backups that `id` is restored with: none for a full one; for any other all back to the good full one where
- * its chain begins. Of one whose manifest cannot be read nothing is known: it may be the end of the newest chain.
+ * Tells of each backup which older ones it is restored with: none for a full one; for any other all back to the good full
+ * one where its chain begins. Of one whose manifest cannot be read nothing is known: it may be the end of the newest chain.
  */
-export function neededTo(all: readonly RetentionBackup[], id: string): readonly string[] {
-  const top = all.find((backup) => backup.id === id);
-  if (top === undefined || ("manifest" in top && top.manifest.kind === "full")) return [];
-  const needed: string[] = [];
-  // Where the history begins that the chain holds so far; null where that is not known.
-  let begin = "manifest" in top ? top.manifest.range.after : null;
-  for (const backup of sorted(all.filter((other) => other.id < id)).toReversed()) {
-    needed.push(backup.id);
-    if ("error" in backup || !backup.manifest.verified) continue;
-    const { kind, range } = backup.manifest;
-    if (begin !== null && !reaches(range.upTo, begin)) continue;
-    if (kind === "full") break;
-    begin = range.after;
-  }
-  return needed;
+export function neededIn(backups: readonly RetentionBackup[]): (id: string) => readonly string[] {
+  const all = sorted(backups);
+  const indexes = new Map(all.map(({ id }, index) => [id, index]));
+  return (id) => {
+    const index = indexes.get(id) ?? 0;
+    const top = all[index];
+    if (top === undefined || ("manifest" in top && top.manifest.kind === "full")) return [];
+    const needed: string[] = [];
+    // Where the history begins that the chain holds so far; null where that is not known.
+    let begin = "manifest" in top ? top.manifest.range.after : null;
+    for (let older = index - 1; older >= 0; older -= 1) {
+      const backup = all[older];
+      if (backup === undefined) break;
+      needed.push(backup.id);
+      if ("error" in backup || !backup.manifest.verified) continue;
+      const { kind, range } = backup.manifest;
+      if (begin !== null && !reaches(range.upTo, begin)) continue;
+      if (kind === "full") break;
+      begin = range.after;
+    }
+    return needed;
+  };
 }
 
 function applyRules(

@@ -1,5 +1,5 @@
 import type { Archiver } from "./archiver.ts";
-import { runBackup } from "./backup.ts";
+import { type BackupOptions, runBackup } from "./backup.ts";
 import { requirePrefix } from "./backup-id.ts";
 import { type Catalog, openCatalog } from "./catalog.ts";
 import type { Codec } from "./codec.ts";
@@ -49,9 +49,13 @@ export interface Series {
    * With `allowDamaged` a damaged source fails only if there is nothing to keep of it. What is kept is a backup with
    * `verified: false` and the damage in `problems`; a good source gives a good backup, as without.
    *
+   * With `slot` it is the backup for that slot of a schedule, of which there is never more than one.
+   *
    * @throws BackypError `ERR_SOURCE_DAMAGED`, `ERR_SOURCE_UNAVAILABLE`, `ERR_SOURCE_CHANGED`, and what the sink throws
+   * @throws BackypError `ERR_SLOT_TAKEN` where another run has stored the backup for the slot
+   * @throws what `mayPublish` rejects with
    */
-  backup(options?: { readonly signal?: AbortSignal; readonly allowDamaged?: boolean }): Promise<Manifest | null>;
+  backup(options?: BackupOptions): Promise<Manifest | null>;
   /**
    * Reads a backup (an id, or `"latest"`) back and checks every byte and what the bytes mean. With `deep` it is also
    * restored into a temporary folder, and the source tries it out there by the thing itself.
@@ -174,8 +178,7 @@ export function openSeries(options: SeriesOptions): Series {
   return {
     events,
     catalog: context.catalog,
-    backup: ({ signal, allowDamaged = false } = {}) =>
-      run(signal, (effective) => runBackup(context, allowDamaged, effective)),
+    backup: (options = {}) => run(options.signal, (effective) => runBackup(context, options, effective)),
     verify: (id, { signal, deep = false } = {}) => run(signal, (effective) => runVerify(context, id, deep, effective)),
     read: (id, { signal } = {}) => run(signal, (effective) => readBackup(context, id, effective)),
     restore: (id, targets, { signal, allowDamaged = false } = {}) =>

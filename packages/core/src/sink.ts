@@ -1,4 +1,5 @@
 import type { Bytes } from "./bytes.ts";
+import type { CheckItem, SinkCheckContext } from "./check.ts";
 import { BackypError } from "./errors.ts";
 
 export interface ObjectInfo {
@@ -24,6 +25,12 @@ export interface GetOptions {
    * them: an `end` behind the object's is cut off, a `start` behind it gives no bytes.
    */
   readonly range?: { readonly start: number; readonly end?: number };
+}
+
+export interface ListOptions {
+  readonly signal: AbortSignal;
+  /** Keys up to and with this one are not asked for. It saves work: a sink may show them all the same. */
+  readonly after?: string;
 }
 
 export interface SweepOptions {
@@ -54,7 +61,7 @@ export interface Sink {
   /** @throws BackypError `ERR_OBJECT_NOT_FOUND` on the first pull */
   get(key: string, options: GetOptions): Bytes;
   /** Ascending by key (by UTF-16 code unit). `prefix` is plain text, not a folder. An empty store lists nothing. */
-  list(prefix: string, options: { readonly signal: AbortSignal }): AsyncIterable<ObjectInfo>;
+  list(prefix: string, options: ListOptions): AsyncIterable<ObjectInfo>;
   /** Succeeds also when the key does not exist. */
   delete(key: string, options: { readonly signal: AbortSignal }): Promise<void>;
   /**
@@ -65,6 +72,11 @@ export interface Sink {
    * @returns how many it removed
    */
   sweep?(prefix: string, options: SweepOptions): Promise<number>;
+  /**
+   * Looks at what no object tells, such as the room that is left. That objects can be stored, read and deleted is tried by
+   * the caller. What is wrong is an item, and no error.
+   */
+  check?(context: SinkCheckContext): AsyncIterable<CheckItem>;
   close(): Promise<void>;
 }
 

@@ -1,3 +1,5 @@
+import type { Candidacy } from "./candidacy.ts";
+import type { CheckItem } from "./check.ts";
 import type { Entry } from "./entry.ts";
 import type { BackypError } from "./errors.ts";
 import type { JsonObject } from "./json.ts";
@@ -186,5 +188,24 @@ export interface Source {
    * @returns what was done, for people and programs
    */
   recover?(context: RunContext): Promise<JsonObject>;
+  /**
+   * Stands for election among all nodes that could do the job called `name`, of which one at a time does it. For sources
+   * that are a part of something which several nodes run, and that can agree through it.
+   *
+   * @param name the same on all nodes: which job it is
+   * @param label what others are told of this one; everybody may read it
+   * @returns at once, also where nobody can be reached yet: it goes on trying
+   * @throws BackypError `ERR_CONFIG_INVALID`
+   */
+  elect?(name: string, label: Readonly<Record<string, string>>, context: RunContext): Promise<Candidacy>;
+  /** What this node is called among those that run the same thing, such as ZooKeeper's `myid`; null if nothing tells. */
+  nodeName?(context: RunContext): Promise<string | null>;
+  /**
+   * Tries whatever a backup will need, and changes nothing: what is there, whether it can be read, whether it answers.
+   * What is wrong is an item, and no error.
+   *
+   * @throws BackypError `ERR_ABORTED`
+   */
+  check?(context: RunContext): AsyncIterable<CheckItem>;
   close(): Promise<void>;
 }

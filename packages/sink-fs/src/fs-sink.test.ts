@@ -158,13 +158,26 @@ describe("list and get", () => {
     expect(await code(all(sink.get(".tmp~/half", { signal })))).toBe("ERR_CONFIG_INVALID");
   });
 
+  it("leave out what is not asked for, wherever in the folders that ends", async () => {
+    const all = ["a.b", "a/a", "a/b/c", "a/d", "a0", "b/x"];
+    for (const key of all) await sink.put(key, body("x"), { signal });
+    for (const after of ["", "a", "a.b", "a/", "a/a", "a/b", "a/b/c", "a/b/d", "a/c", "a0", "b/x", "c"]) {
+      const found = (await Array.fromAsync(sink.list("", { signal, after }))).map(({ key }) => key);
+      expect(found, after).toEqual(all.filter((key) => key > after));
+    }
+    expect((await Array.fromAsync(sink.list("a/", { signal, after: "a/a" }))).map(({ key }) => key)).toEqual([
+      "a/b/c",
+      "a/d",
+    ]);
+  });
+
   it("go on while objects are deleted and put", async () => {
     for (let index = 0; index < 50; index += 1) await sink.put(`many/${index}`, body("x"), { signal });
     const seen: string[] = [];
     for await (const { key } of sink.list("", { signal })) {
       seen.push(key);
       if (seen.length === 1)
-        for (let index = 10; index < 20; index += 1) await sink.delete(`many/${index}`, { signal });
+        for (let index = 40; index < 50; index += 1) await sink.delete(`many/${index}`, { signal });
     }
     expect(seen).toHaveLength(40);
   });

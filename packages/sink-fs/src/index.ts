@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
-import { defineSink, parseWith, type SinkPlugin } from "@zk-backyp/core";
+import { defineSink, type JsonObject, parseWith, type SinkPlugin } from "@zk-backyp/core";
+import { z } from "zod";
 import { createFsSink } from "./fs-sink.ts";
 import { type FsSinkOptions, fsSinkOptions, optionsFromUrl } from "./options.ts";
 
@@ -10,6 +11,7 @@ export type { FsSinkOptions } from "./options.ts";
 const plugin: SinkPlugin<FsSinkOptions> = defineSink({
   name: "fs",
   parseOptions: (raw) => parseWith(fsSinkOptions, raw, "sink fs"),
+  optionsJsonSchema: () => z.toJSONSchema(fsSinkOptions, { io: "input" }) as JsonObject,
   create: async ({ path }, { folder }) => createFsSink({ path: resolve(folder, path) }),
   optionsFromUrl,
 });

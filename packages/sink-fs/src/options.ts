@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { BackypError, type OptionSchema } from "@zk-backyp/core";
+import { BackypError } from "@zk-backyp/core";
 import { z } from "zod";
 
 export interface FsSinkOptions {
@@ -10,11 +10,12 @@ export interface FsSinkOptions {
   readonly path: string;
 }
 
-export const fsSinkOptions: OptionSchema<FsSinkOptions> = z.strictObject({
+export const fsSinkOptions: z.ZodType<FsSinkOptions> = z.strictObject({
   path: z
     .string()
     .min(1, "must name a directory")
-    .refine((path) => !path.includes("\0"), "must not hold a NUL character"),
+    .refine((path) => !path.includes("\0"), "must not hold a NUL character")
+    .meta({ description: "The directory that holds the objects.", examples: ["/backups"] }),
 });
 
 /** Options from `file:///backups`, or null for another kind of address. */

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
-import { defineSink, parseWith, type SinkPlugin } from "@zk-backyp/core";
+import { defineSink, type JsonObject, parseWith, type SinkPlugin } from "@zk-backyp/core";
+import { z } from "zod";
 import { optionsFromUrl, type S3SinkOptions, s3SinkOptions } from "./options.ts";
 import { createS3Sink } from "./s3-sink.ts";
 
@@ -10,6 +11,7 @@ export { createS3Sink } from "./s3-sink.ts";
 const plugin: SinkPlugin<S3SinkOptions> = defineSink({
   name: "s3",
   parseOptions: (raw) => parseWith(s3SinkOptions, raw, "sink s3"),
+  optionsJsonSchema: () => z.toJSONSchema(s3SinkOptions, { io: "input" }) as JsonObject,
   create: ({ caFile, ...options }, context) =>
     createS3Sink(caFile === undefined ? options : { ...options, caFile: resolve(context.folder, caFile) }, context),
   optionsFromUrl,

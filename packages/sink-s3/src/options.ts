@@ -1,4 +1,4 @@
-import { BackypError, type OptionSchema } from "@zk-backyp/core";
+import { BackypError } from "@zk-backyp/core";
 import { z } from "zod";
 
 const MIB = 1024 * 1024;
@@ -54,9 +54,12 @@ const sse = z.discriminatedUnion("type", [
   }),
 ]);
 
-export const s3SinkOptions: OptionSchema<S3SinkOptions> = z
+export const s3SinkOptions: z.ZodType<S3SinkOptions> = z
   .strictObject({
-    bucket: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/, "is no bucket name"),
+    bucket: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/, "is no bucket name")
+      .meta({ description: "Name of the bucket, which must exist.", examples: ["backups"] }),
     prefix: z
       .string()
       .transform((prefix) => prefix.replace(/^\/+|\/+$/g, ""))
@@ -64,27 +67,77 @@ export const s3SinkOptions: OptionSchema<S3SinkOptions> = z
         (prefix) => prefix === "" || prefix.split("/").every((part) => !["", ".", ".."].includes(part)),
         'must not have empty parts, "." or ".."',
       )
-      .optional(),
-    region: text.optional(),
+      .optional()
+      .meta({
+        description: "What all keys in the bucket start with; a / follows it. Default: none.",
+        examples: ["zookeeper"],
+      }),
+    region: text.optional().meta({
+      description: "Default: us-east-1 with an endpoint, else what the AWS SDK finds.",
+      examples: ["eu-central-1"],
+    }),
     endpoint: z
       .string()
       .refine(isEndpoint, "must be an address like https://host:port, without credentials")
-      .optional(),
-    pathStyle: z.boolean().optional(),
-    accessKeyId: text.optional(),
-    secretAccessKey: text.optional(),
-    sessionToken: text.optional(),
-    storageClass: text.optional(),
-    sse: sse.optional(),
-    caFile: text.optional(),
+      .optional()
+      .meta({ description: "Address of a store that is not AWS.", examples: ["https://s3.example.com"] }),
+    pathStyle: z
+      .boolean()
+      .optional()
+      .meta({
+        description: "Puts the bucket into the path instead of the host name. Default: true with an endpoint.",
+        examples: [true],
+      }),
+    accessKeyId: text.optional().meta({
+      description: "Goes with secretAccessKey. Default: what the AWS SDK finds.",
+      examples: [{ env: "S3_ACCESS_KEY_ID" }],
+    }),
+    secretAccessKey: text
+      .optional()
+      .meta({ description: "Goes with accessKeyId.", examples: [{ env: "S3_SECRET_ACCESS_KEY" }] }),
+    sessionToken: text
+      .optional()
+      .meta({ description: "For temporary credentials.", examples: [{ env: "S3_SESSION_TOKEN" }] }),
+    storageClass: text
+      .optional()
+      .meta({ description: "As the store names it. Default: the store's own.", examples: ["STANDARD_IA"] }),
+    sse: sse.optional().meta({
+      description: "How the store encrypts what is stored. Default: as the bucket says.",
+      examples: [{ type: "AES256" }],
+    }),
+    caFile: text.optional().meta({
+      description: "PEM file with certificates of authorities to trust besides the well-known ones.",
+      examples: ["/etc/ssl/store-ca.pem"],
+    }),
     partSizeBytes: z
       .int()
       .min(5 * MIB)
       .max(1024 * MIB)
-      .optional(),
-    concurrency: z.int().min(1).max(64).optional(),
-    requestTimeoutMs: z.int().min(1).optional(),
-    maxAttempts: z.int().min(1).max(20).optional(),
+      .optional()
+      .meta({
+        description: "Bytes. Larger objects are sent in parts of this size. Default: 8 MiB.",
+        examples: [8388608],
+      }),
+    concurrency: z
+      .int()
+      .min(1)
+      .max(64)
+      .optional()
+      .meta({ description: "How many parts are sent at once. Default: 3.", examples: [3] }),
+    requestTimeoutMs: z
+      .int()
+      .min(1)
+      .optional()
+      .meta({
+        description: "Longest time in milliseconds in which nothing is sent or received by a request. Default: 60000.",
+        examples: [60000],
+      }),
+    maxAttempts: z
+      .int()
+      .min(1)
+      .max(20)
+      .optional()
+      .meta({ description: "How often a request is tried before it counts as failed. Default: 5.", examples: [5] }),
   })
   .refine((options) => (options.accessKeyId === undefined) === (options.secretAccessKey === undefined), {
     message: "accessKeyId and secretAccessKey go together",

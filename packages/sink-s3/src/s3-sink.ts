@@ -87,7 +87,7 @@ export async function createS3Sink(
       return abortable(rechunk(read(key, getOptions), CHUNK_BYTES), getOptions.signal);
     },
 
-    async *list(keyPrefix, { signal }) {
+    async *list(keyPrefix, { signal, after }) {
       let token: string | undefined;
       do {
         const page: ListObjectsV2CommandOutput = await attempt("list", signal, () =>
@@ -95,6 +95,7 @@ export async function createS3Sink(
             new ListObjectsV2Command({
               Bucket: bucket,
               Prefix: root + keyPrefix,
+              ...(after === undefined ? {} : { StartAfter: root + after }),
               ...(token === undefined ? {} : { ContinuationToken: token }),
             }),
             { abortSignal: signal },

@@ -51,8 +51,8 @@ export function memorySink(): Sink {
       }
     },
 
-    async *list(prefix, { signal }) {
-      const keys = [...objects.keys()].filter((key) => key.startsWith(prefix)).sort();
+    async *list(prefix, { signal, after = "" }) {
+      const keys = [...objects.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
       for (const key of keys) {
         if (signal.aborted) throw abortError(signal);
         const object = objects.get(key);

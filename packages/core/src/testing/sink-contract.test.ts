@@ -75,6 +75,7 @@ const INFO = "put returns and list shows key, size and time";
 const REPLACES = "put replaces an object";
 const ORDER = "list is in order of the keys";
 const PREFIX = "the prefix of list is plain text";
+const AFTER = "list leaves out at most what it is told to: keys up to the one it is to begin after";
 const LIST_ABORT = "list stops when it is aborted";
 const DELETE = "delete removes an object, and succeeds when there is none";
 const AT_ONCE = "two puts at once do not mix";
@@ -373,6 +374,27 @@ const broken: [what: string, fails: string[], breakSink: (sink: Sink) => Partial
     }),
   ],
   [
+    "begins a list too late",
+    [AFTER],
+    (sink) => ({
+      list: async function* (prefix, listOptions) {
+        const infos = await all(sink.list(prefix, listOptions));
+        yield* listOptions.after === undefined ? infos : infos.slice(1);
+      },
+    }),
+  ],
+  [
+    "leaves out a part in the middle of a list",
+    [AFTER],
+    (sink) => ({
+      list: async function* (prefix, { signal, after = "" }) {
+        for await (const info of sink.list(prefix, { signal })) {
+          if (after === "" || info.key.startsWith("p/1") || info.key > after) yield info;
+        }
+      },
+    }),
+  ],
+  [
     "does not stop listing",
     [LIST_ABORT],
     (sink) => ({ list: (prefix) => sink.list(prefix, { signal: new AbortController().signal }) }),
@@ -465,7 +487,7 @@ describe("sinkContract catches a sink that", { timeout: 20_000 }, () => {
         get: (key, getOptions) => sink.get(plain(key), getOptions),
         delete: (key, deleteOptions) => sink.delete(plain(key), deleteOptions),
         list: async function* (prefix, listOptions) {
-          const infos = await all(sink.list("", listOptions));
+          const infos = await all(sink.list("", { signal: listOptions.signal }));
           const named = infos.map((info) => ({ ...info, key: Buffer.from(info.key.slice(1), "hex").toString() }));
           yield* named.filter(({ key }) => key.startsWith(prefix)).sort((a, b) => (a.key < b.key ? -1 : 1));
         },

@@ -315,6 +315,24 @@ export function sinkContract(createEmptySink: () => Promise<Sink>, options: Sink
       },
     ],
     [
+      "list leaves out at most what it is told to: keys up to the one it is to begin after",
+      async (sink, signal) => {
+        const keys = ["p/1", "p/1.a", "p/10", "p/2", "p/d/x", "p/d/y", "q"];
+        for (const key of keys) await putText(sink, key, key, signal);
+        for (const after of ["o", "p/1", "p/1.", "p/2", "p/c", "p/d", "p/d/x", "p/e", "q"]) {
+          const shown: string[] = [];
+          for await (const { key } of sink.list("p/", { signal, after })) shown.push(key);
+          const all = keys.filter((key) => key.startsWith("p/"));
+          assert.deepEqual(shown, all.slice(all.length - shown.length), "what is left out is the beginning");
+          const asked = all.filter((key) => key > after);
+          assert.ok(
+            shown.length >= asked.length,
+            `after ${after}, ${asked.join(" ")} are to be listed, not ${shown.join(" ")}`,
+          );
+        }
+      },
+    ],
+    [
       "an empty store lists nothing",
       async (sink, signal) => {
         assert.deepEqual(await listAll(sink, "", signal), []);
