@@ -1,13 +1,16 @@
 import { dirname } from "node:path";
-import { isBackypError, type JsonObject, type RunContext } from "@zk-backyp/core";
+import { isBackypError, type JsonObject, type RunContext, systemErrorCode } from "@zk-backyp/core";
 import { formatZxid } from "@zk-backyp/zookeeper-files";
 import type { Rejection } from "./choose-files.ts";
 import { type ConfigFile, information } from "./config-files.ts";
 import type { Location } from "./locate.ts";
 import type { ZooKeeperSourceOptions } from "./options.ts";
-import { askStatus, type ServerStatus } from "./server-status.ts";
+import { askStatus, isNotServing, type ServerStatus } from "./server-status.ts";
 
-/** The server's own word, if it can be had. A server that was named must answer; one that is only known may be down. */
+/**
+ * The server's own word, if it can be had. One that is down, or has no quorum, is gone on without. Else a server that was
+ * named must answer: what does not speak as it should is no proof that a server is down. One that is only known need not.
+ */
 export async function statusOf(
   { server }: Location,
   options: ZooKeeperSourceOptions,
@@ -24,7 +27,9 @@ export async function statusOf(
     }
     return status;
   } catch (error) {
-    if (options.server !== undefined || !isBackypError(error, "ERR_SOURCE_UNAVAILABLE")) throw error;
+    if (!isBackypError(error, "ERR_SOURCE_UNAVAILABLE")) throw error;
+    const isDown = isNotServing(error) || systemErrorCode(error.cause) === "ECONNREFUSED";
+    if (options.server !== undefined && !isDown) throw error;
     logger.warn({ server }, `${error.message}; going on with the files alone`);
     return null;
   }

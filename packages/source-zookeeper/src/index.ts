@@ -1,11 +1,24 @@
-import { BackypError, defineSource, type JsonObject, type Source, type SourcePlugin } from "@zk-backyp/core";
+import {
+  abortError,
+  BackypError,
+  type Candidacy,
+  defineSource,
+  type JsonObject,
+  type Source,
+  type SourcePlugin,
+} from "@zk-backyp/core";
 import { captureFiles } from "./capture.ts";
 import { captureDamaged } from "./capture-damaged.ts";
 import { liveServer } from "./captured-server.ts";
+import { checkServer } from "./check.ts";
 import { type ColdCaptures, coldCaptures, owesStart } from "./cold/capture-cold.ts";
+import { ZooKeeperCandidacy } from "./election/candidacy.ts";
+import { ELECTION_DEFAULTS } from "./election/election-options.ts";
+import { electionServers } from "./election/election-servers.ts";
 import type { NodeControl } from "./node-control/node-control.ts";
 import { openNodeControl } from "./node-control/open-node-control.ts";
-import { parseOptions, type ZooKeeperSourceOptions } from "./options.ts";
+import { nodeName } from "./node-name.ts";
+import { optionsJsonSchema, parseOptions, type ZooKeeperSourceOptions } from "./options.ts";
 import { prepareRehearsal } from "./rehearsal.ts";
 import { resolvePaths } from "./resolve-paths.ts";
 import { restoreFiles } from "./restore.ts";
@@ -14,7 +27,10 @@ import { createVerifier } from "./verifier.ts";
 export { BOSH_STOPPED_FILE, type ColdOptions } from "./cold/cold-options.ts";
 export { COLD_STEPS, type ColdStep } from "./cold/cold-stop.ts";
 export type { Downtime } from "./cold/downtime.ts";
+export type { ElectionOptions } from "./election/election-options.ts";
 export type { TlsFiles } from "./ensemble/tls-files.ts";
+export { type FoundServer, findServers, type HostOptions } from "./host/find-servers.ts";
+export type { FoundSupervisor } from "./host/supervisor.ts";
 export type { NodeControl, NodeState, NodeStatus } from "./node-control/node-control.ts";
 export { type NodeControlOptions, nodeControlSchema, openNodeControl } from "./node-control/open-node-control.ts";
 export type { ZooKeeperSourceOptions } from "./options.ts";
@@ -31,17 +47,19 @@ export { type RootHelper, type RootHelperOptions, startRootHelper } from "./root
  */
 export function createZooKeeperSource(options: ZooKeeperSourceOptions = {}, folder: string = process.cwd()): Source {
   const checked = resolvePaths(parseOptions(options), folder);
+  const candidacies = new Set<Candidacy>();
   let opened: { readonly control: NodeControl; readonly captures: ColdCaptures } | null = null;
   /** What stops the node may not be installed where backups are only read. */
-  const cold = (): ColdCaptures => {
+  const openCold = (): NonNullable<typeof opened> => {
     if (checked.cold === undefined) throw new BackypError("ERR_CONFIG_INVALID", "there is no cold.control");
     if (opened === null) {
       const { control: given } = checked.cold;
       const control = "use" in given ? openNodeControl(given, folder) : given;
       opened = { control, captures: coldCaptures(checked, control) };
     }
-    return opened.captures;
+    return opened;
   };
+  const cold = (): ColdCaptures => openCold().captures;
   return {
     name: "zookeeper",
     restoreRoles: ["log"],
@@ -59,12 +77,31 @@ export function createZooKeeperSource(options: ZooKeeperSourceOptions = {}, fold
     verifier: createVerifier,
     restore: restoreFiles,
     rehearse: prepareRehearsal,
+    check: (context) => checkServer(checked, () => openCold().control, context),
     async recover(context): Promise<JsonObject> {
       // Whatever the mode is now: another run may have been cold.
       if (checked.cold === undefined) return { did: "nothing" };
       return { ...(await cold().recover(context)) };
     },
+    async elect(name, label, { signal }) {
+      if (signal.aborted) throw abortError(signal);
+      const { tls, election } = checked;
+      const servers = await electionServers(checked);
+      const candidacy = new ZooKeeperCandidacy({
+        ...ELECTION_DEFAULTS,
+        ...election,
+        ...servers,
+        tls,
+        name,
+        label,
+        signal,
+      });
+      candidacies.add(candidacy);
+      return candidacy;
+    },
+    nodeName: (context) => nodeName(checked, context),
     async close() {
+      await Promise.all([...candidacies].map((candidacy) => candidacy.close()));
       await opened?.control.close();
     },
   };
@@ -73,6 +110,7 @@ export function createZooKeeperSource(options: ZooKeeperSourceOptions = {}, fold
 const zookeeper: SourcePlugin<ZooKeeperSourceOptions> = defineSource({
   name: "zookeeper",
   parseOptions,
+  optionsJsonSchema,
   create: async (options, { folder }) => createZooKeeperSource(options, folder),
 });
 

@@ -72,7 +72,7 @@ async function requireSameServer({ dataDir }: ZooKeeperSourceOptions, { path, se
 }
 
 /** Where a server is asked that is known only by its `zoo.cfg`: on its plain client port, if it has one. */
-async function addressFrom(
+export async function addressFrom(
   zooCfg: ZooCfg | null,
   dataDir: string | undefined,
   { tls }: ZooKeeperSourceOptions,

@@ -1,8 +1,10 @@
-import { parseWith } from "@zk-backyp/core";
+import { type JsonObject, parseWith } from "@zk-backyp/core";
 import { z } from "zod";
-import { type ColdOptions, coldSchema } from "./cold/cold-options.ts";
+import { type ColdOptions, coldSchema, controlSchema } from "./cold/cold-options.ts";
+import { type ElectionOptions, electionSchema } from "./election/election-options.ts";
 import { serverAddressSchema } from "./ensemble/server-address.ts";
 import { type TlsFiles, tlsFilesSchema } from "./ensemble/tls-files.ts";
+import { nodeControlSchema } from "./node-control/open-node-control.ts";
 
 /** How to find and read a ZooKeeper server's files. */
 export interface ZooKeeperSourceOptions {
@@ -28,19 +30,41 @@ export interface ZooKeeperSourceOptions {
   readonly mode?: "hot" | "cold";
   /** How, and when not, the node is stopped with `mode: "cold"`. */
   readonly cold?: ColdOptions;
+  /** How nodes agree which of them does a job. Needs `server`, `zooCfg` or its own `members` beside it. */
+  readonly election?: ElectionOptions;
 }
 
 const path = z.string().min(1, "is empty");
 
 const schema: z.ZodType<ZooKeeperSourceOptions> = z
   .strictObject({
-    dataDir: path,
-    dataLogDir: path,
-    zooCfg: path,
-    server: serverAddressSchema,
-    tls: tlsFilesSchema,
-    mode: z.enum(["hot", "cold"]),
-    cold: coldSchema,
+    dataDir: path.meta({ description: "The server's dataDir.", examples: ["/var/lib/zookeeper"] }),
+    dataLogDir: path.meta({
+      description: "The server's dataLogDir, where it has its own. Default: dataDir.",
+      examples: ["/var/lib/zookeeper-log"],
+    }),
+    zooCfg: path.meta({
+      description: "The server's zoo.cfg: tells directories and port, and is kept with the backup.",
+      examples: ["/etc/zookeeper/conf/zoo.cfg"],
+    }),
+    server: serverAddressSchema.meta({
+      description:
+        "Where the server is asked: host:port, tls://host:port, or its AdminServer as http://host:port or https://host:port.",
+      examples: ["127.0.0.1:2181"],
+    }),
+    tls: tlsFilesSchema.meta({
+      description: "Certificates for a server with tls: or https:.",
+      examples: [{ caFile: "/etc/zookeeper/ca.pem" }],
+    }),
+    mode: z.enum(["hot", "cold"]).meta({ description: "hot leaves the server alone, cold stops it. Default: hot." }),
+    cold: coldSchema.meta({
+      description: "How, and when not, the server is stopped with mode cold; see docs/cold-mode.md.",
+      examples: [{ control: { use: "systemd", unit: "zookeeper.service" } }],
+    }),
+    election: electionSchema.meta({
+      description: "How nodes agree, through ZooKeeper, which of them does a job. The same on all nodes.",
+      examples: [{ path: "/zk-backyp", auth: { scheme: "digest", credential: "backup:secret" } }],
+    }),
   })
   .partial()
   .refine(
@@ -66,4 +90,17 @@ const schema: z.ZodType<ZooKeeperSourceOptions> = z
 /** @throws BackypError `ERR_CONFIG_INVALID` */
 export function parseOptions(raw: unknown): ZooKeeperSourceOptions {
   return parseWith(schema, raw, "the ZooKeeper source's options");
+}
+
+/** JSON Schema of the options as they are written in a configuration. */
+export function optionsJsonSchema(): JsonObject {
+  return z.toJSONSchema(schema, {
+    io: "input",
+    unrepresentable: "any",
+    override({ zodSchema, jsonSchema }) {
+      if ((zodSchema as unknown) !== controlSchema) return;
+      const { $schema: _, ...control } = z.toJSONSchema(nodeControlSchema, { io: "input" });
+      Object.assign(jsonSchema, control);
+    },
+  }) as JsonObject;
 }

@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openSeries, type Series } from "@zk-backyp/core";
+import { type Logger, openSeries, type Series, silentLogger } from "@zk-backyp/core";
 import { createFsSink } from "@zk-backyp/sink-fs";
 import {
   connectZooKeeper,
@@ -30,9 +30,10 @@ describe.skipIf(!requirePart(zooKeeperMissing()))("a hot backup of a real server
     await rm(folder, { recursive: true });
   });
 
-  const seriesOf = (options: ZooKeeperSourceOptions): Series =>
+  const seriesOf = (options: ZooKeeperSourceOptions, logger: Logger = silentLogger): Series =>
     openSeries({
       prefix: "zk",
+      logger,
       source: createZooKeeperSource(options),
       sink: createFsSink({ path: join(folder, "backups") }),
     });
@@ -154,12 +155,41 @@ describe.skipIf(!requirePart(zooKeeperMissing()))("a hot backup of a real server
     expect(await readdir(folder)).not.toContain("backups/zk");
   });
 
-  it("says which server does not answer", async () => {
+  it("goes on with the files of a server that is down, and says so", async () => {
     const server = await startZooKeeper({ directory: folder });
     servers.push(server);
+    const tree = await fill(server);
     await server.stop();
-    const series = seriesOf({ dataDir: server.dataDir, server: server.connectString });
-    await expect(series.backup()).rejects.toThrow(new RegExp(`${server.connectString} did not answer "srvr"`));
+    const warnings: string[] = [];
+    const logger = { ...silentLogger, warn: (_: object, message: string) => warnings.push(message) };
+    const options = { dataDir: server.dataDir, server: server.connectString };
+    const manifest = await seriesOf(options, logger).backup();
+    expect(manifest?.facts).toMatchObject({ server: null });
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        `${server.connectString} did not answer "srvr": .*ECONNREFUSED.*; going on with the files alone`,
+      ),
+    ]);
+    await backUpAndCompare(options, tree);
+  });
+
+  it("goes on with the files of a member without a quorum", async () => {
+    const [member, ...others] = await startEnsemble({ directory: folder, size: 3 });
+    if (member === undefined) throw new Error("no ensemble");
+    servers.push(member, ...others);
+    await fill(member);
+    for (const other of others) await other.kill();
+    await expect.poll(() => member.fourLetterWord("srvr").catch(String)).toMatch(/not currently serving/);
+    const manifest = await seriesOf({ dataDir: member.dataDir, server: member.connectString }).backup();
+    expect(manifest?.facts).toMatchObject({ server: null });
+  });
+
+  it("says which server does not answer as one should", async () => {
+    const server = await startZooKeeper({ directory: folder });
+    servers.push(server);
+    const address = `127.0.0.1:${server.adminPort}`;
+    const series = seriesOf({ dataDir: server.dataDir, server: address });
+    await expect(series.backup()).rejects.toThrow(new RegExp(`${address} did not answer "srvr": .*is this no plain`));
   });
 });
 

@@ -3,12 +3,12 @@ import { mkdtemp, readFile, rename, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { startUserSystemd, type UserSystemd, userSystemdMissing } from "@zk-backyp/testbed";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { NodeControl } from "../src/node-control/node-control.ts";
 import { openNodeControl } from "../src/node-control/open-node-control.ts";
 import { identityOf, isAlive } from "../src/stop-promise/process-identity.ts";
 import { nodeControlContract } from "../src/testing/index.ts";
-import { startUserSystemd, type UserSystemd, userSystemdMissing } from "./user-systemd.ts";
 
 const missing = userSystemdMissing();
 // Where the kernel does not allow it, nothing can be installed against that: skipped also with CI=1.

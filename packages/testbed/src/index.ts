@@ -1,5 +1,6 @@
 export { type CephRgw, type CephRgwOptions, type CephRgwUser, cephRgwMissing, startCephRgw } from "./ceph-rgw.ts";
 export { type Certificates, makeCertificates, type TlsIdentity } from "./certificates.ts";
+export { chromiumMissing, findChromium } from "./chromium.ts";
 export { type Fixture, type FixtureName, unpackFixture } from "./fixtures.ts";
 export { flipBit } from "./flip-bit.ts";
 export { freePorts } from "./free-port.ts";
@@ -9,7 +10,10 @@ export { createRecordedWriter, type RecordedWriter, type RecordedWriterOptions }
 export { fetchRelease, RELEASE_LINES, type Release, type ReleaseLine, requireReleases } from "./releases.ts";
 export { requirePart } from "./require-part.ts";
 export { writeSampleData } from "./sample-data.ts";
+export { type SystemSystemd, startSystemSystemd } from "./system-systemd.ts";
+export { startTcpProxy, type TcpProxy } from "./tcp-proxy.ts";
 export { type ProcessExit, spawnTethered, type TetheredProcess } from "./tethered-process.ts";
+export { startUserSystemd, type UserSystemd, userSystemdMissing } from "./user-systemd.ts";
 export {
   type EnsembleOptions,
   purge,

@@ -72,7 +72,7 @@ function lackingIn(value: unknown): string[] | null {
 }
 
 // Not a union: of what fits no part of one that says no more than "Invalid input".
-const controlSchema = z.unknown().superRefine((value, context) => {
+export const controlSchema: z.ZodType<unknown> = z.unknown().superRefine((value, context) => {
   const lacking = lackingIn(value);
   if (lacking?.length === 0) return;
   // One of its methods says that it is meant to be one.

@@ -1,7 +1,8 @@
 import { dirname } from "node:path/posix";
 import { setTimeout as sleep } from "node:timers/promises";
 import { abortError, BackypError } from "@zk-backyp/core";
-import { type Acl, OPEN_ACL } from "@zk-backyp/zookeeper-files";
+import { OPEN_ACL } from "@zk-backyp/zookeeper-files";
+import { CREATOR_ACL } from "../session/creator-acl.ts";
 import { msSince, now } from "../session/moment.ts";
 import { openSession, type Session, type SessionAuth } from "../session/session.ts";
 import { zooKeeperErrorOf } from "../session/zookeeper-error.ts";
@@ -116,12 +117,6 @@ async function acquire(
     });
   }
 }
-
-/** All for who has created it; others may see who holds it. */
-const CREATOR_ACL: Acl = [
-  { permissions: 31, scheme: "auth", id: "" },
-  { permissions: 1, scheme: "world", id: "anyone" },
-];
 
 interface Holder {
   /** The holder's session. 0 for a znode that is not ephemeral. */

@@ -2,8 +2,7 @@ import { spawn } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import { delimiter, join, resolve } from "node:path";
 import type { Readable } from "node:stream";
-import { abortError, BackypError } from "@zk-backyp/core";
-import { childEnvironment } from "./child-environment.ts";
+import { abortError, BackypError, childEnvironment } from "@zk-backyp/core";
 
 /** How long a supervisor may take for an answer, in milliseconds. */
 export const ANSWER_WITHIN_MS = 30_000;

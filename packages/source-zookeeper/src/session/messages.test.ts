@@ -10,6 +10,7 @@ import {
   encodeDelete,
   encodeRead,
   encodeRequest,
+  encodeSetData,
 } from "./messages.ts";
 
 const bytes = (hex: string): Buffer => Buffer.from(hex.replaceAll(" ", ""), "hex");
@@ -30,6 +31,21 @@ describe("what is sent", () => {
       "a sequential create",
       encodeRequest(1, "create", (writer) => encodeCreate(writer, "/a", Buffer.alloc(0), [], "ephemeral-sequential")),
       "0000001a 00000001 00000001 00000002 2f61 00000000 00000000 00000003",
+    ],
+    [
+      "a create of what stays",
+      encodeRequest(1, "create", (writer) => encodeCreate(writer, "/a", Buffer.alloc(0), [], "persistent")),
+      "0000001a 00000001 00000001 00000002 2f61 00000000 00000000 00000000",
+    ],
+    [
+      "a write",
+      encodeRequest(2, "setData", (writer) => encodeSetData(writer, "/a", Buffer.from("d"), -1)),
+      "00000017 00000002 00000005 00000002 2f61 00000001 64 ffffffff",
+    ],
+    [
+      "a list",
+      encodeRequest(2, "getChildren", (writer) => encodeRead(writer, "/a")),
+      "0000000f 00000002 00000008 00000002 2f61 00",
     ],
     [
       "a read",

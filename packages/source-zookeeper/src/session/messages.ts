@@ -28,7 +28,17 @@ export interface Reply<T> {
 }
 
 /** What these requests are called on the wire. */
-const REQUEST = { create: 1, delete: 2, exists: 3, getData: 4, sync: 9, auth: 100, close: -11 } as const;
+const REQUEST = {
+  create: 1,
+  delete: 2,
+  exists: 3,
+  getData: 4,
+  setData: 5,
+  getChildren: 8,
+  sync: 9,
+  auth: 100,
+  close: -11,
+} as const;
 export type RequestName = keyof typeof REQUEST;
 
 /** The xid of an `auth` request and its reply. */
@@ -36,9 +46,9 @@ export const AUTH_XID = -4;
 /** The xid of a watch's event, which answers no request. */
 export const EVENT_XID = -1;
 
-/** How a znode is created: gone with the session, and with a number appended to its name if sequential. */
-export type CreateMode = "ephemeral" | "ephemeral-sequential";
-const CREATE_FLAGS: Readonly<Record<CreateMode, number>> = { ephemeral: 1, "ephemeral-sequential": 3 };
+/** How a znode is created: an ephemeral one goes with the session, a sequential one gets a number behind its name. */
+export type CreateMode = "persistent" | "ephemeral" | "ephemeral-sequential";
+const CREATE_FLAGS: Readonly<Record<CreateMode, number>> = { persistent: 0, ephemeral: 1, "ephemeral-sequential": 3 };
 
 /** What is told of a znode. */
 export interface Stat {
@@ -96,6 +106,12 @@ export function encodeCreate(writer: JuteWriter, path: string, data: Buffer, acl
 export function encodeRead(writer: JuteWriter, path: string): void {
   writer.text(path, "the path");
   writer.boolean(false); // No watch.
+}
+
+export function encodeSetData(writer: JuteWriter, path: string, data: Buffer, version: number): void {
+  writer.text(path, "the path");
+  writer.buffer(data, "the data");
+  writer.int(version, "the version");
 }
 
 export function encodeDelete(writer: JuteWriter, path: string, version: number): void {

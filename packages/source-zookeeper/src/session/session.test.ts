@@ -22,6 +22,9 @@ interface Script {
 
 const CREATE = 1;
 const DELETE = 2;
+const EXISTS = 3;
+const SET_DATA = 5;
+const GET_CHILDREN = 8;
 const AUTH = 100;
 const CLOSE = -11;
 
@@ -73,6 +76,19 @@ function reply(xid: number, error: number, zxid = 7n): Buffer {
     writer.long(zxid, "");
     writer.int(error, "");
     if (error === 0) writer.text("/a", "");
+  });
+}
+
+function statReply(xid: number): Buffer {
+  return packet((writer) => {
+    writer.int(xid, "");
+    writer.long(7n, "");
+    writer.int(0, "");
+    for (let i = 0; i < 4; i++) writer.long(1n, "");
+    for (let i = 0; i < 3; i++) writer.int(0, "");
+    writer.long(9n, "");
+    for (let i = 0; i < 2; i++) writer.int(0, "");
+    writer.long(1n, "");
   });
 }
 
@@ -278,6 +294,42 @@ describe("a request", () => {
     const session = await open(await start({ hello: () => 9n, request: () => -101 }));
     expect(await session.exists("/a", signal)).toBeNull();
     expect(await refusal(session.getData("/a", signal))).toBe("NO_NODE");
+  });
+
+  it("for the names below a znode gets them, or is lost where fewer are there than are announced", async () => {
+    const answers = [2, 0, 0x7fffffff];
+    const server = await start({
+      hello: () => 9n,
+      request: (xid, type) => {
+        if (type !== GET_CHILDREN) return 0;
+        return packet((writer) => {
+          writer.int(xid, "");
+          writer.long(7n, "");
+          writer.int(0, "");
+          writer.int(answers.shift() ?? -1, "");
+          for (const name of ["a", "b"]) writer.text(name, "");
+        });
+      },
+    });
+    const session = await open(server);
+    expect(await session.getChildren("/a", signal)).toEqual(["a", "b"]);
+    expect(await session.getChildren("/a", signal)).toEqual([]);
+    expect(await refusal(session.getChildren("/a", signal))).toBe("CONNECTION_LOSS");
+    expect(session.failures).toEqual([expect.stringMatching(/its answer is unreadable/)]);
+  });
+
+  it("that writes is a sign of life, and one that reads is none", async () => {
+    vi.useFakeTimers({ toFake: ["performance", "Date"] });
+    const server = await start({
+      hello: () => 9n,
+      request: (xid, type) => (type === SET_DATA || type === EXISTS ? statReply(xid) : 0),
+    });
+    const session = await open(server);
+    vi.advanceTimersByTime(20_000);
+    await session.exists("/a", signal);
+    expect(session.isSurelyAlive()).toBe(false);
+    await session.setData("/a", Buffer.from("d"), -1, signal);
+    expect(session.isSurelyAlive()).toBe(true);
   });
 
   it("ends with the signal, and the session goes on", async () => {

@@ -13,6 +13,7 @@ import {
   encodeCreate,
   encodeDelete,
   encodeRead,
+  encodeSetData,
   type Reply,
   type RequestName,
   type Stat,
@@ -56,6 +57,8 @@ export interface Session {
   readonly timeoutMs: number;
   /** The server that it is connected to at the moment. */
   readonly server: ServerAddress | null;
+  /** What the servers said when the connection to each was last lost or not had; empty if that has never been. */
+  readonly failures: readonly string[];
   /**
    * Whether the session is alive without doubt. It is asked for with `sync`, which a server passes on to its leader, and
    * not with `ping`, which a server that has lost its leader goes on answering for a while. An answer counts from when it
@@ -68,6 +71,10 @@ export interface Session {
   /** @returns the path, which differs from the one asked for if the znode is sequential */
   create(path: string, data: Buffer, options: { acl: Acl; mode: CreateMode }, signal: AbortSignal): Promise<string>;
   getData(path: string, signal: AbortSignal): Promise<{ data: Buffer; stat: Stat }>;
+  /** Only at that version, unless it is -1. */
+  setData(path: string, data: Buffer, version: number, signal: AbortSignal): Promise<Stat>;
+  /** The names of the znodes below, in no order. */
+  getChildren(path: string, signal: AbortSignal): Promise<string[]>;
   /** Null if there is no such znode. */
   exists(path: string, signal: AbortSignal): Promise<Stat | null>;
   /** Only at that version, unless it is -1. */
@@ -87,7 +94,7 @@ const MIN_CONNECT_MS = 1_000;
 /** How often in a timeout the leader is asked whether the session is alive. */
 const TICKS = 10;
 /** What no server answers by itself. */
-const ASKS_THE_LEADER: ReadonlySet<RequestName> = new Set(["create", "delete", "sync"]);
+const ASKS_THE_LEADER: ReadonlySet<RequestName> = new Set(["create", "delete", "setData", "sync"]);
 
 /**
  * Opens a session.
@@ -135,6 +142,10 @@ class LiveSession implements Session {
     return this.#hello.timeoutMs;
   }
 
+  get failures(): readonly string[] {
+    return [...this.#failures.values()];
+  }
+
   isSurelyAlive(): boolean {
     if (this.#over.signal.aborted || this.#heardAt === null) return false;
     return msSince(this.#heardAt) < (this.timeoutMs * 2) / 3;
@@ -143,7 +154,7 @@ class LiveSession implements Session {
   async open(limitMs: number, signal: AbortSignal): Promise<void> {
     const late = new AbortController();
     const noSession = (): void => {
-      const said = [...this.#failures.values()].join("; ") || "no server has answered yet";
+      const said = this.failures.join("; ") || "no server has answered yet";
       late.abort(zooKeeperError("CONNECTION_LOSS", `no ZooKeeper session within ${limitMs / 1000} s: ${said}`));
     };
     const timer = setTimeout(noSession, limitMs);
@@ -168,6 +179,16 @@ class LiveSession implements Session {
     const write = (writer: JuteWriter): void => encodeRead(writer, path);
     const read = (reader: JuteReader) => ({ data: reader.buffer() ?? Buffer.alloc(0), stat: decodeStat(reader) });
     return this.#ask("getData", path, signal, write, read);
+  }
+
+  setData(path: string, data: Buffer, version: number, signal: AbortSignal): Promise<Stat> {
+    const write = (writer: JuteWriter): void => encodeSetData(writer, path, data, version);
+    return this.#ask("setData", path, signal, write, decodeStat);
+  }
+
+  getChildren(path: string, signal: AbortSignal): Promise<string[]> {
+    const read = (reader: JuteReader): string[] => reader.list(() => reader.text()) ?? [];
+    return this.#ask("getChildren", path, signal, (writer) => encodeRead(writer, path), read);
   }
 
   async exists(path: string, signal: AbortSignal): Promise<Stat | null> {

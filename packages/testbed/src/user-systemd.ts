@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rm, rmdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { spawnTethered } from "@zk-backyp/testbed";
+import { spawnTethered } from "./tethered-process.ts";
 
 /** A systemd of its own, as it runs for a user, that knows nothing but the units it is given. */
 export interface UserSystemd extends AsyncDisposable {
@@ -12,7 +12,10 @@ export interface UserSystemd extends AsyncDisposable {
   readonly unitFolder: string;
 }
 
-const PROGRAM = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"].find((path) => existsSync(path));
+/** systemd itself, or undefined. */
+export const PROGRAM: string | undefined = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"].find((path) =>
+  existsSync(path),
+);
 
 /** What keeps this machine from running one, or null. It needs root, for a cgroup and namespaces of its own. */
 export function userSystemdMissing(): string | null {
@@ -23,7 +26,7 @@ export function userSystemdMissing(): string | null {
 }
 
 // systemd wants a machine that it has booted, and a cgroup2 hierarchy that it may divide. /run is hidden with that.
-const MOUNTS = `set -e
+export const MOUNTS: string = `set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/system
@@ -44,10 +47,7 @@ export async function startUserSystemd(
     await writeFile(join(unitFolder, name), text);
   }
 
-  const mounts = await readFile("/proc/self/mounts", "utf8");
-  const hierarchy = /^\S+ (\S+) cgroup2 /m.exec(mounts)?.[1] ?? "";
-  const cgroup = join(hierarchy, basename(directory));
-  await mkdir(cgroup);
+  const cgroup = await makeCgroup(basename(directory));
   const env = { XDG_RUNTIME_DIR: runtimeFolder };
   const script = `${MOUNTS}
 exec ${PROGRAM} --user --log-target=console`;
@@ -79,8 +79,17 @@ function answers(env: UserSystemd["env"]): boolean {
   return spawnSync("systemctl", ["--user", "show"], { env: { ...process.env, ...env } }).status === 0;
 }
 
+/** Makes one below the root, and resolves with its folder. */
+export async function makeCgroup(name: string): Promise<string> {
+  const mounts = await readFile("/proc/self/mounts", "utf8");
+  const hierarchy = /^\S+ (\S+) cgroup2 /m.exec(mounts)?.[1] ?? "";
+  const cgroup = join(hierarchy, name);
+  await mkdir(cgroup);
+  return cgroup;
+}
+
 /** Ends what runs in it, and removes it with those below it. */
-async function removeCgroup(cgroup: string): Promise<void> {
+export async function removeCgroup(cgroup: string): Promise<void> {
   for (const entry of await readdir(cgroup, { withFileTypes: true })) {
     if (entry.isDirectory()) await removeCgroup(join(cgroup, entry.name));
   }
