@@ -33,6 +33,7 @@ export async function check() {
 function* checks(packed) {
   yield ["format and lint (biome)", "biome", "ci", "--colors=off", "."];
   yield ["types of the tests (tsc)", "tsc", "-p", "tsconfig.test.json"];
+  yield ["types of the status page (tsc)", "tsc", "-p", "apps/daemon/tsconfig.page.json"];
   yield ["unused files, exports and dependencies (knip)", "knip", "--no-progress", "--no-config-hints"];
   yield ["changesets", "node", join(root, "scripts", "check-changesets.mjs")];
   if (existsSync(join(root, "scripts", "docs.mjs"))) {

@@ -5,8 +5,11 @@ import { existsSync, rmSync, writeFileSync } from "node:fs";
 const JDK = "default-jdk-headless";
 /** What `npm run demo -- --s3` uses. Ceph's manager daemon is left out on purpose: the gateway does without. */
 export const FOR_S3_DEMO = ["zookeeper", "ceph-mon", "ceph-osd", "radosgw", "ceph-common"];
-/** What a test run uses: tests compile a program that asks ZooKeeper's own classes, and stop servers under monit. */
-export const FOR_TESTS = [...FOR_S3_DEMO, JDK, "monit"];
+/**
+ * What a test run uses: tests compile a program that asks ZooKeeper's own classes, stop servers under monit, have
+ * promtool, which is in `prometheus`, check what is for Prometheus, and open a page in a browser.
+ */
+export const FOR_TESTS = [...FOR_S3_DEMO, JDK, "monit", "prometheus", "chromium", "fonts-dejavu-core"];
 /** What the release matrix uses. */
 export const FOR_MATRIX = ["zookeeper", JDK];
 /** What the demo uses. */

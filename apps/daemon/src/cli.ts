@@ -13,6 +13,7 @@ import { recover } from "./commands/recover.ts";
 import { restore } from "./commands/restore.ts";
 import { show } from "./commands/show.ts";
 import { verify } from "./commands/verify.ts";
+import { type ConfigIssue, configIssuesOf } from "./config/config-issues.ts";
 import { ExitCode, exitCodeOf } from "./exit-codes.ts";
 import { createLogger } from "./logger.ts";
 import { DEFAULT_PREFIX } from "./open-series.ts";
@@ -54,6 +55,10 @@ export interface CliSurroundings {
   /** Resolves once stdout takes more: to false if nobody reads it any more. Without it, output is not waited for. */
   drained?(): Promise<boolean>;
   writeError(text: string): void;
+  /** Whether stdout is a terminal. Default: it is none. */
+  readonly isTerminal?: boolean;
+  /** Calls `listener` whenever the process is told (SIGHUP) to read its configuration anew; without a listener that ends it. */
+  onReload?(listener: () => void): void;
 }
 
 /** Runs the command line `args` (without node and script) and returns the exit code. Never throws. */
@@ -97,22 +102,24 @@ export async function runCli(args: readonly string[], surroundings: CliSurroundi
 function report(error: unknown, hasOutput: boolean, context: CommandContext, { writeError }: CliSurroundings): void {
   const known = isBackypError(error) || error instanceof ZooKeeperFileError;
   const { code, message } = known ? error : { code: "ERR_INTERNAL", message: String(error) };
+  const issues = isBackypError(error) ? configIssuesOf(error) : undefined;
   context.logger.beforeLine();
   // A document that was begun stays unfinished: a second one behind it would be no JSON either.
-  if (context.json && !hasOutput) context.print(errorDocument(code, message));
+  if (context.json && !hasOutput) context.print(errorDocument(code, message, issues));
   writeError(`${colors.red("error")} ${code}: ${printable(message)}\n`);
   // Not foreseen: where it came from is what whoever mends it needs.
   if (!known && error instanceof Error) writeError(`${error.stack ?? ""}\n`);
 }
 
-function errorDocument(code: string, message: string): string {
-  return JSON.stringify({ error: { code, message } }, null, 2);
+function errorDocument(code: string, message: string, issues?: readonly ConfigIssue[]): string {
+  return JSON.stringify({ error: { code, message, issues } }, null, 2);
 }
 
 /** Runs a command with what it needs, and keeps its exit code. */
 export type Run = (json: boolean, run: (context: CommandContext) => Promise<number>) => Promise<void>;
 
-function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Command {
+function createProgram(surroundings: CliSurroundings, run: Run): Command {
+  const { writeOut, writeError } = surroundings;
   const program = new Command("zk-backyp")
     .description(
       "Backups of Apache ZooKeeper that restore: taken from a running server, proven, kept in a directory or in S3.",
@@ -194,7 +201,8 @@ function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Com
 
   ofSeries("list", "list the backups, oldest first", LIST_EXAMPLES)
     .addOption(from)
-    .action((flags: CommonFlags & { from?: string }) =>
+    .option("--latest <n>", "only so many, the newest; the manifests of the others are not read")
+    .action((flags: CommonFlags & { from?: string; latest?: string }) =>
       run(flags.json === true, (context) => list({ ...flags, address: flags.from }, context)),
     );
 
@@ -288,6 +296,30 @@ function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Com
     ),
   );
 
+  command("init", "look at this host, and write a configuration for the ZooKeeper servers on it", INIT_EXAMPLES)
+    .option("--output <file>", "what to write (default: zk-backyp.config.yaml in this directory)")
+    .option(
+      "--to <directory>",
+      "a directory for the backups, or s3://bucket/prefix?endpoint=... (default: to be filled in)",
+    )
+    .option("--force", "overwrite a file that is there")
+    .action((flags: CommonFlags & { output?: string; to?: string; force?: true }) =>
+      run(flags.json === true, async (context) => {
+        // As for the helper: what only this command needs is loaded by it.
+        const { init } = await import("./commands/init.ts");
+        return init(flags, context);
+      }),
+    );
+
+  withConfig(
+    command("check", "try for real whatever the configuration needs: servers, stores, rights, clocks", CHECK_EXAMPLES),
+  ).action((flags: CommonFlags) =>
+    run(flags.json === true, async (context) => {
+      const { check } = await import("./commands/check.ts");
+      return check(flags, context);
+    }),
+  );
+
   program
     .command("helper")
     .description("stop and start one server for backups that may not do that themselves, until it is told to end")
@@ -301,6 +333,23 @@ function createProgram({ writeOut, writeError }: CliSurroundings, run: Run): Com
         // It is the one command that needs the source in any case.
         const { helper } = await import("./commands/helper.ts");
         return helper(flags, context);
+      }),
+    );
+
+  program
+    .command("daemon")
+    .description("back up on schedule, on one node only if there are several, until it is told to end")
+    .option(
+      "--config <file>",
+      "configuration file (default: zk-backyp.config.yaml, .json, .js or .ts in this directory)",
+    )
+    .addHelpText("after", `\nExamples:\n${DAEMON_EXAMPLES}`)
+    .action((flags: { readonly config?: string }) =>
+      run(false, async (context) => {
+        // HTTP and logging are of no use to the other commands.
+        const { daemon } = await import("./commands/daemon.ts");
+        const { isTerminal = false, onReload = () => {} } = surroundings;
+        return daemon(flags, context, { writeLog: writeOut, isTerminal, onReload });
       }),
     );
 
@@ -331,6 +380,12 @@ is down: look at once, 130 aborted.
 S3 credentials come from the AWS SDK's usual places: environment, ~/.aws, instance role.
 `;
 
+const INIT_EXAMPLES = `  zk-backyp init
+  zk-backyp init --output /etc/zk-backyp/zk-backyp.config.yaml --to /backups
+`;
+const CHECK_EXAMPLES = `  zk-backyp check
+  zk-backyp check --config /etc/zk-backyp/zk-backyp.config.yaml --series zk-prod
+`;
 const BACKUP_EXAMPLES = `  zk-backyp backup --data-dir /var/lib/zookeeper --to /backups
   zk-backyp backup --data-dir /zk/data --data-log-dir /zk/log --to s3://backups/zk?region=eu-central-1
   zk-backyp backup --zoo-cfg /etc/zookeeper/conf/zoo.cfg --to 's3://backups/zk?endpoint=https://s3.internal&pathStyle=true'
@@ -338,6 +393,7 @@ const BACKUP_EXAMPLES = `  zk-backyp backup --data-dir /var/lib/zookeeper --to /
   zk-backyp backup --mode cold --zoo-cfg /etc/zookeeper/conf/zoo.cfg --control systemd:zookeeper.service --to /backups
 `;
 const LIST_EXAMPLES = `  zk-backyp list --from /backups
+  zk-backyp list --from /backups --latest 10
   zk-backyp list --from s3://backups/zk --prefix kafka --json
 `;
 const SHOW_EXAMPLES = `  zk-backyp show latest --from /backups
@@ -363,6 +419,10 @@ const RECOVER_EXAMPLES = `  zk-backyp recover --config /etc/zk-backyp.yaml
   zk-backyp recover --zoo-cfg /etc/zookeeper/conf/zoo.cfg --control monit:zookeeper
 `;
 const HELPER_EXAMPLES = `  zk-backyp helper --config /etc/zk-backyp-helper.yaml
+`;
+const DAEMON_EXAMPLES = `  zk-backyp daemon --config /etc/zk-backyp/zk-backyp.config.yaml
+
+SIGTERM ends it, after it has ended what is under way; SIGHUP has it read the configuration anew.
 `;
 const INSPECT_EXAMPLES = `  zk-backyp inspect /var/lib/zookeeper
   zk-backyp inspect /zk/data /zk/log --json

@@ -7,8 +7,13 @@ const { interrupted, runCli } = await import("./cli.ts");
 const { ExitCode } = await import("./exit-codes.ts");
 
 const abort = new AbortController();
+const reloads: (() => void)[] = [];
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(name, () => {
+    if (name === "SIGHUP" && reloads.length > 0) {
+      for (const reload of reloads) reload();
+      return;
+    }
     // A second signal does not wait for anything to be cleared up.
     if (abort.signal.aborted) process.exit(130);
     abort.abort(interrupted(name));
@@ -39,6 +44,8 @@ const exitCode = await runCli(process.argv.slice(2), {
       if (readerGone || !process.stdout.writableNeedDrain) setImmediate(done);
     }),
   writeError: (text) => process.stderr.write(text),
+  isTerminal: process.stdout.isTTY,
+  onReload: (listener) => reloads.push(listener),
 });
 process.exitCode = exitCode;
 process.on("exit", () => {

@@ -2,6 +2,7 @@ import {
   BackypError,
   type Codec,
   gzip,
+  type Logger,
   openSeries,
   prefixOfBackupId,
   type RetentionRules,
@@ -11,7 +12,6 @@ import {
 } from "@zk-backyp/core";
 import { type Config, readConfig, type SeriesConfig, seriesOf } from "./config.ts";
 import { loadPlugin, OWN_PACKAGES } from "./load-plugin.ts";
-import type { CliLogger } from "./logger.ts";
 import { withSecrets } from "./secrets.ts";
 import { openSinkAt } from "./sink-address.ts";
 import { given, type SourceFlags, sourceOptions } from "./source-flags.ts";
@@ -37,6 +37,7 @@ export interface SeriesFlags {
 /** A series that is ready to use, and everything that has to be closed after it. */
 export interface OpenedSeries extends AsyncDisposable {
   readonly series: Series;
+  readonly source: Source;
   readonly sink: Sink;
   readonly prefix: string;
   /** What the configuration says about which backups to keep. */
@@ -49,30 +50,63 @@ export interface OpenedSeries extends AsyncDisposable {
  * @param flagName what the address is called on this command, for messages: `--to`
  * @throws BackypError `ERR_CONFIG_INVALID`, `ERR_PLUGIN_NOT_FOUND`, `ERR_PLUGIN_INVALID`
  */
-export async function openSeriesFor(flags: SeriesFlags, flagName: string, logger: CliLogger): Promise<OpenedSeries> {
+export async function openSeriesFor(flags: SeriesFlags, flagName: string, logger: Logger): Promise<OpenedSeries> {
   const configured = await configuredSeries(flags, flagName);
-  const sink =
-    configured === null
-      ? await openSinkAt(flags.address ?? "", logger)
-      : await openPlugin("sink", configured.series.sink, configured, logger);
+  if (configured !== null) return openConfigured(configured, flags, logger);
+  const parts = {
+    prefix: flags.prefix ?? prefixFromId(flags.id),
+    compression: flags.compression ?? "gzip",
+    retention: undefined,
+  };
+  const sink = await openSinkAt(flags.address ?? "", logger);
+  return join(sink, () => openZooKeeperSource(flags.source ?? {}, logger), parts, logger);
+}
+
+/**
+ * Opens a series of a configuration.
+ *
+ * @throws BackypError `ERR_CONFIG_INVALID`, `ERR_PLUGIN_NOT_FOUND`, `ERR_PLUGIN_INVALID`
+ */
+export function openSeriesOf(config: Config, name: string, logger: Logger): Promise<OpenedSeries> {
+  return openConfigured({ ...seriesOf(config, name), config }, {}, logger);
+}
+
+async function openConfigured(configured: Configured, flags: SeriesFlags, logger: Logger): Promise<OpenedSeries> {
+  const { name, series } = configured;
+  const sink = await openPlugin("sink", series.sink, configured, logger);
+  const parts = {
+    prefix: flags.prefix ?? series.prefix ?? name,
+    compression: flags.compression ?? series.compression ?? "gzip",
+    retention: series.retention,
+  };
+  return join(sink, () => openConfiguredSource(configured, flags.source ?? {}, logger), parts, logger);
+}
+
+interface SeriesParts {
+  readonly prefix: string;
+  readonly compression: string | { readonly gzip: { readonly level: number } };
+  readonly retention: RetentionRules | undefined;
+}
+
+/** Puts them together; closes what is open if that fails. */
+async function join(
+  sink: Sink,
+  openSource: () => Promise<Source>,
+  { prefix, compression, retention }: SeriesParts,
+  logger: Logger,
+): Promise<OpenedSeries> {
   let source: Source | undefined;
-  try {
-    source =
-      configured === null
-        ? await openZooKeeperSource(flags.source ?? {}, logger)
-        : await openConfiguredSource(configured, flags.source ?? {}, logger);
-    const prefix = flags.prefix ?? configured?.series.prefix ?? configured?.name ?? prefixFromId(flags.id);
-    const codecs = codecsFor(flags.compression ?? configured?.series.compression ?? "gzip");
-    const tool = { name: "zk-backyp", version };
-    const series = openSeries({ prefix, source, sink, codecs, logger, tool });
-    const close = async (): Promise<void> => {
-      await source?.close();
-      await sink.close();
-    };
-    return { series, sink, prefix, retention: configured?.series.retention, [Symbol.asyncDispose]: close };
-  } catch (error) {
+  const close = async (): Promise<void> => {
     await source?.close();
     await sink.close();
+  };
+  try {
+    source = await openSource();
+    const tool = { name: "zk-backyp", version };
+    const series = openSeries({ prefix, source, sink, codecs: codecsFor(compression), logger, tool });
+    return { series, source, sink, prefix, retention, [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await close();
     throw error;
   }
 }
@@ -84,7 +118,7 @@ export async function openSeriesFor(flags: SeriesFlags, flagName: string, logger
  */
 export async function openSourceFor(
   { config: path, series, source }: Pick<SeriesFlags, "config" | "series"> & { readonly source: SourceFlags },
-  logger: CliLogger,
+  logger: Logger,
 ): Promise<Source> {
   if (Object.keys(given({ ...source, mode: undefined })).length > 0) {
     if (path === undefined && series === undefined) return openZooKeeperSource(source, logger);
@@ -130,13 +164,13 @@ async function openPlugin<Kind extends "source" | "sink">(
   kind: Kind,
   { use, ...options }: { readonly use: string; readonly [option: string]: unknown },
   { name, config }: Configured,
-  logger: CliLogger,
+  logger: Logger,
 ): Promise<Kind extends "sink" ? Sink : Source>;
 async function openPlugin(
   kind: "source" | "sink",
   { use, ...options }: { readonly use: string; readonly [option: string]: unknown },
   { name, config }: Configured,
-  logger: CliLogger,
+  logger: Logger,
 ): Promise<Sink | Source> {
   const plugin = await loadPlugin(kind, use, [config.folder, OWN_PACKAGES]);
   // Each option by itself: `file: x.db` among them is the plugin's, not a secret's place.
@@ -147,7 +181,7 @@ async function openPlugin(
   return plugin.create(plugin.parseOptions(Object.fromEntries(raw)), { logger, folder: config.folder });
 }
 
-async function openZooKeeperSource(flags: SourceFlags, logger: CliLogger): Promise<Source> {
+async function openZooKeeperSource(flags: SourceFlags, logger: Logger): Promise<Source> {
   const options = sourceOptions(flags);
   const plugin = await loadPlugin("source", "zookeeper", [OWN_PACKAGES]);
   return plugin.create(plugin.parseOptions(options), { logger, folder: process.cwd() });
@@ -160,7 +194,7 @@ async function openZooKeeperSource(flags: SourceFlags, logger: CliLogger): Promi
 async function openConfiguredSource(
   configured: Configured,
   { mode, ...others }: SourceFlags,
-  logger: CliLogger,
+  logger: Logger,
 ): Promise<Source> {
   const { series, name } = configured;
   if (Object.keys(given(others)).length > 0) {

@@ -27,6 +27,23 @@ const SHARED = /^(AWS_.*|PATH|HOME|USER|LOGNAME|LANG|LC_.*|TZ|TMPDIR|JAVA_HOME|X
 /** Read once, and again where a configuration is. */
 const taken = new Map<string, string>();
 
+/** Every value that was put in place, also in the form that JSON gives it. */
+const known = new Set<string>();
+/** Shorter ones would be found in what is no secret. */
+const MIN_SECRET_LENGTH = 6;
+
+function remember(value: string): string {
+  if (value.length >= MIN_SECRET_LENGTH) known.add(value).add(JSON.stringify(value).slice(1, -1));
+  return value;
+}
+
+/** A text without any of the secrets that were ever put in place: the last resort of what is shown to others. */
+export function withoutSecrets(text: string): string {
+  let shown = text;
+  for (const secret of known) shown = shown.replaceAll(secret, "[secret]");
+  return shown;
+}
+
 /** What is read from there leaves the environment, so that no process that we start inherits it. */
 function fromEnvironment(name: string, where: string): string {
   const value = process.env[name] ?? taken.get(name);
@@ -35,14 +52,14 @@ function fromEnvironment(name: string, where: string): string {
       taken.set(name, value);
       delete process.env[name];
     }
-    return value;
+    return remember(value);
   }
   throw new BackypError("ERR_CONFIG_INVALID", `${where}: the environment variable ${name} is not set`);
 }
 
 function fromFile(path: string, where: string): string {
   try {
-    return readFileSync(path, "utf8").replace(/\r?\n$/, "");
+    return remember(readFileSync(path, "utf8").replace(/\r?\n$/, ""));
   } catch (cause) {
     throw new BackypError("ERR_CONFIG_INVALID", `${where}: cannot read ${path}: ${(cause as Error).message}`, {
       cause,

@@ -1,6 +1,5 @@
-import { BackypError, isBackypError, type Sink } from "@zk-backyp/core";
+import { BackypError, isBackypError, type Logger, type Sink, type SinkPlugin } from "@zk-backyp/core";
 import { loadPlugin, OWN_PACKAGES } from "./load-plugin.ts";
-import type { CliLogger } from "./logger.ts";
 
 /**
  * Opens the sink that `--to` or `--from` names: a path, `file:...`, or the URL of a sink plugin, whose scheme is the
@@ -8,7 +7,19 @@ import type { CliLogger } from "./logger.ts";
  *
  * @throws BackypError `ERR_CONFIG_INVALID`, `ERR_PLUGIN_NOT_FOUND`
  */
-export async function openSinkAt(address: string, logger: CliLogger): Promise<Sink> {
+export async function openSinkAt(address: string, logger: Logger): Promise<Sink> {
+  const { plugin, options } = await sinkOptionsAt(address);
+  return plugin.create(plugin.parseOptions(options), { logger, folder: process.cwd() });
+}
+
+/**
+ * The sink that an address names, and its options as a configuration would have them.
+ *
+ * @throws BackypError `ERR_CONFIG_INVALID`, `ERR_PLUGIN_NOT_FOUND`
+ */
+export async function sinkOptionsAt(
+  address: string,
+): Promise<{ readonly plugin: SinkPlugin<unknown>; readonly options: unknown }> {
   // An empty variable in a script must not mean the working directory.
   if (address.trim() === "") throw new BackypError("ERR_CONFIG_INVALID", "the address of the sink is empty");
   if (/^file:(?!\/)/.test(address)) {
@@ -17,8 +28,7 @@ export async function openSinkAt(address: string, logger: CliLogger): Promise<Si
   const folder = process.cwd();
   const url = parseUrl(address);
   if (url === null) {
-    const plugin = await loadPlugin("sink", "fs", [OWN_PACKAGES]);
-    return plugin.create(plugin.parseOptions({ path: address }), { logger, folder });
+    return { plugin: await loadPlugin("sink", "fs", [OWN_PACKAGES]), options: { path: address } };
   }
   const scheme = url.protocol.slice(0, -1);
   // Our own first: a directory that somebody happens to be in must not decide what code handles file: and s3:.
@@ -29,15 +39,13 @@ export async function openSinkAt(address: string, logger: CliLogger): Promise<Si
       `the sink ${plugin.name} cannot be given as an address; use a configuration file`,
     );
   }
-  let options: unknown;
   try {
-    options = plugin.optionsFromUrl(url);
+    return { plugin, options: plugin.optionsFromUrl(url) };
   } catch (cause) {
     if (isBackypError(cause)) throw cause;
     const message = `${JSON.stringify(redacted(address))} is not an address of a sink: ${(cause as Error).message}`;
     throw new BackypError("ERR_CONFIG_INVALID", message, { cause });
   }
-  return plugin.create(plugin.parseOptions(options), { logger, folder });
 }
 
 /** Null for what is a path. One letter before the colon is not a scheme. */

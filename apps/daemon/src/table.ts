@@ -3,12 +3,26 @@ import colors from "picocolors";
 
 /** Rows under bold headings, in columns as wide as their widest cell, as `ls` and `docker ps` do it. */
 export function formatTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const lines = [headings.map((heading) => colors.bold(heading)), ...rows];
-  const widths = headings.map((_, column) =>
-    lines.reduce((widest, line) => Math.max(widest, widthOf(line[column] ?? "")), 0),
-  );
+  return growingTable(headings)(rows);
+}
+
+/**
+ * A table that comes part by part. Columns are as wide as the widest cell so far.
+ *
+ * @returns what makes text of the next rows; the first one has the headings
+ */
+export function growingTable(headings: readonly string[]): (rows: readonly (readonly string[])[]) => string {
+  const widths = headings.map(() => 0);
+  let above = [headings.map((heading) => colors.bold(heading))];
   const padded = (cell: string, column: number): string => cell + " ".repeat((widths[column] ?? 0) - widthOf(cell));
-  return lines.map((line) => line.map(padded).join("  ").trimEnd()).join("\n");
+  return (rows) => {
+    const lines = [...above, ...rows];
+    above = [];
+    for (const [column, width] of widths.entries()) {
+      widths[column] = lines.reduce((widest, line) => Math.max(widest, widthOf(line[column] ?? "")), width);
+    }
+    return lines.map((line) => line.slice(0, widths.length).map(padded).join("  ").trimEnd()).join("\n");
+  };
 }
 
 /** Labels and values in two columns, indented. */

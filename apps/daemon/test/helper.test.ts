@@ -141,7 +141,7 @@ describe("a helper is refused", () => {
   it.each([
     ["no section helper", { series: {} }, /has no section helper/],
     ["nothing in it", {}, /series: there are none/],
-    ["an unknown option", { helper: { ...good, user: "x" } }, /section helper.*"user"/],
+    ["an unknown option", { helper: { ...good, user: "x" } }, /section helper.*user: is not known/],
     ["no socket", { helper: { ...good, socket: undefined } }, /socket/],
     ["no control", { helper: { ...good, control: undefined } }, /control/],
     [

@@ -185,7 +185,7 @@ describe("prune, pin and unpin, on a directory", () => {
     await write({ keepLast: 0, dayly: 3, within: "soon" });
     const wrong = await runHere(["list", "--config", config]);
     expect(wrong.code).toBe(2);
-    for (const field of ["series.zk.retention: keepLast: ", "dayly", "series.zk.retention: within: is no duration"]) {
+    for (const field of ["series.zk.retention.keepLast: ", "dayly", "series.zk.retention.within: is no duration"]) {
       expect(wrong.stderr).toContain(field);
     }
     await write(undefined);

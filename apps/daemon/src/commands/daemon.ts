@@ -1,0 +1,116 @@
+import { BackypError, isBackypError } from "@zk-backyp/core";
+import type { CommandContext } from "../command-context.ts";
+import { type DaemonConfig, readDaemonConfig } from "../config.ts";
+import { Daemon } from "../daemon/daemon.ts";
+import { createDaemonLogger, type DaemonLogger } from "../daemon/log.ts";
+import { connectServiceManager, type ServiceManager } from "../daemon/service-manager.ts";
+import { Services } from "../daemon/services.ts";
+import { ExitCode } from "../exit-codes.ts";
+import { version } from "../version.ts";
+
+export interface DaemonFlags {
+  readonly config?: string | undefined;
+}
+
+/** What the daemon needs of its process beside what every command is given. */
+export interface DaemonSurroundings {
+  /** Takes whole lines of the log. */
+  writeLog(text: string): void;
+  /** Whether people look at it. */
+  readonly isTerminal: boolean;
+  /** Calls `listener` whenever the process is told to read its configuration anew. */
+  onReload(listener: () => void): void;
+}
+
+/** `daemon`: backs up on schedule until it is told to end. */
+export async function daemon(
+  flags: DaemonFlags,
+  { signal }: CommandContext,
+  { writeLog, isTerminal, onReload }: DaemonSurroundings,
+): Promise<number> {
+  const logger = createDaemonLogger("info", writeLog, isTerminal);
+  // First of all: what it finds in the environment is for nobody else.
+  const manager = connectServiceManager({ isAlive: () => true, logger });
+  try {
+    const config = await readConfiguration(flags.config);
+    logger.level = config.log.level;
+    logger.info({ event: "daemon.start", version, config: config.path }, `zk-backyp ${version} starts`);
+    const running = await Daemon.start(config, logger);
+    const services = new Services(running, logger);
+    try {
+      await services.take(config);
+      const reloads = reloader(running, services, { manager, logger });
+      onReload(reloads.request);
+      manager.ready(readiness(running));
+      await ended(signal);
+      manager.stopping();
+      logger.info({ event: "daemon.stop" }, "the daemon ends: what is under way is ended first");
+      await reloads.settled();
+    } finally {
+      await running.stop();
+      await services.close();
+    }
+    logger.info({ event: "daemon.stopped" }, "the daemon has ended");
+    return ExitCode.ok;
+  } finally {
+    await manager.close();
+  }
+}
+
+async function readConfiguration(path: string | undefined): Promise<DaemonConfig> {
+  const config = await readDaemonConfig(path);
+  if (config !== null) return config;
+  throw new BackypError(
+    "ERR_CONFIG_INVALID",
+    "there is no configuration file here: name one with --config, or have `zk-backyp init` write one",
+  );
+}
+
+/** Reads the configuration anew when it is asked to, once at a time, and once more if it was asked meanwhile. */
+function reloader(
+  daemon: Daemon,
+  services: Services,
+  { manager, logger }: { readonly manager: ServiceManager; readonly logger: DaemonLogger },
+): { request(): void; settled(): Promise<void> } {
+  let reloading: Promise<void> = Promise.resolve();
+  let waiting = false;
+  const reload = async (): Promise<void> => {
+    waiting = false;
+    if (daemon.status().state === "stopping") return;
+    manager.reloading();
+    try {
+      const config = await readConfiguration(daemon.status().config.path);
+      await services.take(config, () => daemon.take(config));
+      logger.level = config.log.level;
+    } catch (err) {
+      const message = isBackypError(err) ? err.message : String(err);
+      daemon.refuse(message);
+      logger.error(
+        { event: "config.refused", err },
+        `the new configuration is not taken, the old one stays: ${message}`,
+      );
+    }
+    manager.ready(readiness(daemon));
+  };
+  return {
+    request() {
+      if (waiting) return;
+      waiting = true;
+      reloading = reloading.then(reload);
+    },
+    settled: () => reloading,
+  };
+}
+
+function readiness(daemon: Daemon): string {
+  const { series, config } = daemon.status();
+  const refused = config.refused === null ? "" : "; a new configuration was refused";
+  return `${series.length} series: ${series.map(({ name, schedule }) => `${name} ${schedule}`).join(", ")}${refused}`;
+}
+
+function ended(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

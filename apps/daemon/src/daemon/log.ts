@@ -1,0 +1,47 @@
+import { Writable } from "node:stream";
+import type { Logger } from "@zk-backyp/core";
+import { pino, stdTimeFunctions } from "pino";
+import pretty from "pino-pretty";
+import { withoutSecrets } from "../secrets.ts";
+
+/** How much is said. */
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** A pino logger as the daemon uses it. A line is one event, named in `event`. */
+export interface DaemonLogger extends Logger {
+  error(fields: object, message: string): void;
+  /** One whose lines all have these fields. */
+  child(fields: object): DaemonLogger;
+  level: string;
+}
+
+/**
+ * The daemon's log: JSON lines, or on a terminal lines for people. Every secret of the configuration is taken out of what
+ * is written, wherever it may have come from.
+ *
+ * @param write takes whole lines
+ */
+export function createDaemonLogger(level: LogLevel, write: (text: string) => void, isTerminal: boolean): DaemonLogger {
+  const shown = isTerminal ? forPeople(write) : { write };
+  return pino(
+    {
+      level,
+      base: { pid: process.pid },
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    { write: (line: string) => void shown.write(withoutSecrets(line)) },
+  );
+}
+
+function forPeople(write: (text: string) => void): { write(line: string): unknown } {
+  const destination = new Writable({
+    decodeStrings: false,
+    write(text: string, _encoding, done) {
+      write(text);
+      done();
+    },
+  });
+  const ignore = "pid,event,version";
+  return pretty({ colorize: true, translateTime: "SYS:yyyy-mm-dd HH:MM:ss", ignore, destination });
+}

@@ -1,0 +1,90 @@
+import type { Logger } from "@zk-backyp/core";
+import { z } from "zod";
+import type { RunRecord } from "./daemon-view.ts";
+import { type StateFile, stateFile } from "./state-file.ts";
+
+const REMEMBERED_RUNS = 200;
+const REMEMBERED_VERIFICATIONS = 1_000;
+
+interface History {
+  readonly formatVersion: 1;
+  /** Newest first. */
+  readonly runs: readonly RunRecord[];
+  /** When backups were last read back and found good, by id; the latest last. */
+  readonly verified: readonly (readonly [id: string, at: string])[];
+}
+
+// Its own file: what it looks like inside is checked as far as it would do harm.
+const schema: z.ZodType<History> = z.object({
+  formatVersion: z.literal(1),
+  runs: z.array(
+    z.looseObject({
+      runId: z.string(),
+      kind: z.string(),
+      outcome: z.string(),
+      startedAt: z.iso.datetime(),
+      finishedAt: z.iso.datetime(),
+    }),
+  ) as unknown as z.ZodType<RunRecord[]>,
+  verified: z.array(z.tuple([z.string(), z.iso.datetime()])),
+});
+
+/** The runs of a series that have ended. */
+export class RunHistory {
+  readonly #file: StateFile<History> | null;
+  readonly #logger: Logger;
+  #runs: readonly RunRecord[] = [];
+  #verified: Map<string, string> = new Map();
+
+  private constructor(file: StateFile<History> | null, logger: Logger) {
+    this.#file = file;
+    this.#logger = logger;
+  }
+
+  /**
+   * Reads what an earlier daemon has left in `directory`; null remembers nothing over a restart.
+   *
+   * @throws BackypError `ERR_CONFIG_INVALID` when the directory may not be read
+   */
+  static async open(directory: string | null, series: string, logger: Logger): Promise<RunHistory> {
+    const parse = (raw: unknown): History | null => schema.safeParse(raw).data ?? null;
+    const history = new RunHistory(directory === null ? null : stateFile(directory, series, parse), logger);
+    const state = await history.#file?.read();
+    if (state) {
+      history.#runs = state.runs.slice(0, REMEMBERED_RUNS);
+      history.#verified = new Map(state.verified);
+    }
+    return history;
+  }
+
+  /** Newest first. */
+  get runs(): readonly RunRecord[] {
+    return this.#runs;
+  }
+
+  /** When this backup was last read back and found good. */
+  verifiedAt(id: string): string | null {
+    return this.#verified.get(id) ?? null;
+  }
+
+  /** The backup that was last read back and found good. */
+  get lastVerified(): { readonly id: string; readonly at: string } | null {
+    const last = [...this.#verified].at(-1);
+    return last === undefined ? null : { id: last[0], at: last[1] };
+  }
+
+  /** Failures to keep it are logged: a disk that is full does not stop backups into another one. */
+  async add(run: RunRecord): Promise<void> {
+    this.#runs = [run, ...this.#runs].slice(0, REMEMBERED_RUNS);
+    if (run.kind === "verify" && run.backupId !== null) {
+      this.#verified.delete(run.backupId);
+      if (run.outcome === "ok") this.#verified.set(run.backupId, run.finishedAt);
+      const [oldest] = this.#verified.keys();
+      if (this.#verified.size > REMEMBERED_VERIFICATIONS && oldest !== undefined) this.#verified.delete(oldest);
+    }
+    const state: History = { formatVersion: 1, runs: this.#runs, verified: [...this.#verified] };
+    await this.#file?.write(state).catch((err: unknown) => {
+      this.#logger.warn({ event: "state.failed", err }, "what has run could not be written into stateDir");
+    });
+  }
+}

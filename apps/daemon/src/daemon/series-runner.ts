@@ -1,0 +1,608 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  abortError,
+  BackypError,
+  type Candidacy,
+  cronSchedule,
+  intervalSchedule,
+  isBackypError,
+  type Manifest,
+  type PlannedRun,
+  parseDuration,
+  after as pointAfter,
+  type Schedule,
+  type Scheduler,
+  startScheduler,
+  timeOfBackupId,
+} from "@zk-backyp/core";
+import type { EventEmitter } from "eventemitter3";
+import type { ScheduleConfig, SeriesConfig } from "../config.ts";
+import type { OpenedSeries } from "../open-series.ts";
+import { takeRunLock } from "../run-lock.ts";
+import { BackupList, downtimeOf } from "./backup-list.ts";
+import type {
+  BackupSummary,
+  CurrentRun,
+  DaemonEvents,
+  NextRun,
+  Outcome,
+  RunKind,
+  RunRecord,
+  SeriesStatus,
+  SeriesView,
+  Trigger,
+} from "./daemon-view.ts";
+import { electionStatus, type Placement, placeSeries } from "./election.ts";
+import { healthOf } from "./health.ts";
+import type { DaemonLogger } from "./log.ts";
+import { runErrorOf } from "./remedies.ts";
+import type { RunHistory } from "./run-history.ts";
+
+/** As the origin had it. */
+const DEFAULT_SCHEDULE: ScheduleConfig = { interval: 86_400 };
+/** A backup that is late by less is not missed. */
+const LATE_MS = 3_600_000;
+/** How often the sink is looked at while nothing runs: other daemons, and people, change it too. */
+const LOOK_INTERVAL_MS = 300_000;
+/** How often it is seen that time has passed: a series becomes stale by itself. */
+const TICK_MS = 10_000;
+
+/** What a runner is made of. Closing it closes the series. */
+export interface SeriesRunnerOptions {
+  readonly name: string;
+  readonly config: SeriesConfig;
+  readonly opened: OpenedSeries;
+  readonly history: RunHistory;
+  /** Its lines have the field `series`. */
+  readonly logger: DaemonLogger;
+  readonly events: EventEmitter<DaemonEvents>;
+  readonly host: string;
+  /** The command line that restores a backup. */
+  readonly restoreCommand: (id: string) => string;
+}
+
+/** What a run came to: how its record ends. */
+interface Ending {
+  readonly outcome: Outcome;
+  readonly message: string;
+  readonly backupId?: string | null;
+  readonly bytes?: number;
+  readonly downtimeMs?: number | null;
+}
+
+/** Runs one series: on its schedule, where and when it may, one run at a time; and knows how it is. */
+export class SeriesRunner implements SeriesView {
+  readonly name: string;
+  readonly #options: SeriesRunnerOptions;
+  readonly #schedule: Schedule;
+  readonly #list: BackupList;
+  readonly #closing: AbortController = new AbortController();
+  readonly #startedAt: Date = new Date();
+  readonly #schedulers: { backup?: Scheduler; verify?: Scheduler } = {};
+  #placement: Placement = { runOn: "always", notHere: null, isOpen: false, candidacy: null };
+  #current: CurrentRun | null = null;
+  /** Resolves when the run that is under way has ended. */
+  #ended: Promise<void> = Promise.resolve();
+  /** By kind: what the source said when it skipped the run that is under way. */
+  #skipped: { readonly reason: string; readonly message: string } | null = null;
+  /** The plan of the last run, which is over but may still be there for a moment. */
+  #overPlan: PlannedRun | null = null;
+  #lastHealth: string = "";
+  #retired = false;
+  #working: Promise<void> = Promise.resolve();
+
+  constructor(options: SeriesRunnerOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.#schedule = scheduleOf(options.config.schedule ?? DEFAULT_SCHEDULE);
+    this.#list = new BackupList(options.opened.series, {
+      verifiedAt: (id) => options.history.verifiedAt(id),
+      restoreCommand: options.restoreCommand,
+    });
+    this.#follow();
+  }
+
+  /**
+   * Finds out where the series runs, and stands for election if it has to. Before {@link start}.
+   *
+   * @throws BackypError `ERR_CONFIG_INVALID`
+   */
+  async place(): Promise<void> {
+    const { opened, config, host, logger } = this.#options;
+    const { signal } = this.#closing;
+    const before = this.#placement.notHere;
+    this.#placement = await placeSeries(config, opened.source, opened.prefix, { host, logger, signal });
+    const { notHere, candidacy } = this.#placement;
+    if (notHere !== null && notHere !== before)
+      logger.info({ event: "series.not-here" }, `${this.name} does not run here: ${notHere}`);
+    candidacy?.onChange(() => this.#electionChanged(candidacy));
+  }
+
+  /** Pays what a run that died has left, and begins with the schedule. What fails of it is logged and tried again. */
+  start(): void {
+    this.#working = this.#background();
+  }
+
+  /** Ends what is under way, if `abort`, or else waits for its end; then gives everything back. Begins nothing more. */
+  async close(abort: boolean): Promise<void> {
+    this.#retired = true;
+    if (!abort) await this.#ended;
+    this.#closing.abort(new BackypError("ERR_ABORTED", "the daemon was told to stop"));
+    await Promise.all(Object.values(this.#schedulers).map((scheduler) => scheduler.close()));
+    await this.#ended;
+    await this.#working;
+    await this.#placement.candidacy?.close();
+    await this.#options.opened[Symbol.asyncDispose]();
+  }
+
+  status(): SeriesStatus {
+    const { opened, config, history } = this.#options;
+    const { runOn, notHere, candidacy } = this.#placement;
+    const items = this.#list.items;
+    const lastGood = lastGoodOf(items ?? []);
+    const staleAt = this.#staleAt(lastGood);
+    const backupRuns = history.runs.filter(({ kind }) => kind === "backup");
+    const lastBackupRun = backupRuns.find(({ outcome }) => SAYS_SOMETHING.has(outcome)) ?? null;
+    return {
+      name: this.name,
+      prefix: opened.prefix,
+      source: opened.source.name,
+      sink: opened.sink.location,
+      mode: config.mode ?? (typeof config.source.mode === "string" ? config.source.mode : "hot"),
+      schedule: this.#schedule.text,
+      runOn,
+      notHere,
+      ...healthOf({
+        now: new Date(),
+        lastGood,
+        staleAt,
+        lastBackupRun,
+        sinkProblem: this.#list.problem?.message ?? null,
+        isSeen: items !== null,
+      }),
+      election: candidacy === null ? null : electionStatus(candidacy),
+      next: this.#nextRun(),
+      current: this.#current,
+      lastRun: history.runs[0] ?? null,
+      failuresInARow: failuresIn(backupRuns),
+      lastGood,
+      staleAt: staleAt?.toISOString() ?? null,
+      lastVerified: history.lastVerified,
+      totals: this.#list.totals,
+    };
+  }
+
+  runs(): readonly RunRecord[] {
+    return this.#options.history.runs;
+  }
+
+  backups({
+    signal = this.#closing.signal,
+  }: {
+    readonly signal?: AbortSignal;
+  } = {}): Promise<readonly BackupSummary[]> {
+    return this.#list.recent(signal);
+  }
+
+  backup(id: string, { signal = this.#closing.signal }: { readonly signal?: AbortSignal } = {}): Promise<Manifest> {
+    return this.#options.opened.series.catalog.load(id, { signal });
+  }
+
+  runNow(): CurrentRun {
+    const { started } = this.#begin("backup", "request", null, (signal) => this.#backup(null, signal));
+    return started;
+  }
+
+  verifyNow(id: string): CurrentRun {
+    const { started } = this.#begin("verify", "request", null, (signal) => this.#verify(id, signal));
+    return started;
+  }
+
+  /** All that goes on beside the runs, until it is closed. */
+  async #background(): Promise<void> {
+    const { signal } = this.#closing;
+    await this.#recover();
+    if (signal.aborted) return;
+    if (this.#placement.notHere === null) this.#startSchedulers();
+    while (!signal.aborted) {
+      // A server that was down could not say which one it is.
+      if (this.#placement.isOpen) await this.#placeAgain();
+      await this.#list.look(signal).catch((err: unknown) => {
+        if (!signal.aborted) this.#options.logger.warn({ event: "sink.unreadable", err }, (err as Error).message);
+      });
+      this.#changed();
+      for (let waitedMs = 0; waitedMs < LOOK_INTERVAL_MS && !signal.aborted; waitedMs += TICK_MS) {
+        await sleep(TICK_MS, undefined, { signal }).catch(() => {});
+        // Nobody is told that another ten seconds have passed, but of what they have changed.
+        const { health } = this.status();
+        if (health !== this.#lastHealth) this.#changed();
+      }
+    }
+  }
+
+  async #placeAgain(): Promise<void> {
+    try {
+      await this.place();
+    } catch (err) {
+      this.#options.logger.warn({ event: "series.not-here", err }, (err as Error).message);
+    }
+    if (this.#placement.notHere === null && !this.#closing.signal.aborted) this.#startSchedulers();
+  }
+
+  async #recover(): Promise<void> {
+    const { opened, logger } = this.#options;
+    const { signal } = this.#closing;
+    try {
+      const done = await opened.source.recover?.({ signal, logger });
+      if (done !== undefined && done.did !== "nothing") {
+        logger.warn({ event: "recovered", ...done }, "what a run that died had left was looked after");
+      }
+    } catch (err) {
+      // The first run tries it again, and fails by it if it has to.
+      if (!signal.aborted) logger.error({ event: "recover.failed", err }, (err as Error).message);
+    }
+  }
+
+  #startSchedulers(): void {
+    const { config, opened, logger, history, host } = this.#options;
+    const { signal } = this.#closing;
+    const { jitter = 0, firstRun = "now" } = config.schedule ?? DEFAULT_SCHEDULE;
+    const common = {
+      seed: `${host} ${opened.prefix}`,
+      mayRun: () => !this.#retired && this.#current === null && this.#mayRun(),
+      onProblem: (err: BackypError) => {
+        if (!signal.aborted) logger.warn({ event: "schedule.problem", err }, err.message);
+      },
+    };
+    this.#schedulers.backup = startScheduler({
+      ...common,
+      schedule: this.#schedule,
+      firstRun,
+      jitterMs: jitter * 1000,
+      newest: (now, abort) => this.#newest(now, abort),
+      run: (planned, abort) => this.#runPlanned("backup", planned, abort),
+      onPlan: () => this.#changed(),
+    });
+    if (config.verify === undefined) return;
+    this.#schedulers.verify = startScheduler({
+      ...common,
+      schedule: scheduleOf(config.verify.schedule),
+      firstRun: config.verify.schedule.firstRun ?? "scheduled",
+      jitterMs: (config.verify.schedule.jitter ?? 0) * 1000,
+      newest: async (now) => {
+        const last = history.runs.find(
+          ({ kind, outcome, startedAt }) =>
+            kind === "verify" && outcome !== "aborted" && Date.parse(startedAt) <= now.getTime(),
+        );
+        return last === undefined ? null : new Date(last.slot ?? last.startedAt);
+      },
+      run: (planned, abort) => this.#runPlanned("verify", planned, abort),
+    });
+  }
+
+  /**
+   * When the newest backup was taken. A sink that cannot be listed does not keep the next one from being tried: if that
+   * fails too, it is a failed run, of which people are told.
+   */
+  async #newest(now: Date, signal: AbortSignal): Promise<Date | null> {
+    const { history, logger } = this.#options;
+    try {
+      await this.#list.look(signal);
+      this.#changed();
+      return newestAt(this.#list.items ?? [], now);
+    } catch (err) {
+      if (signal.aborted) throw err;
+      logger.warn({ event: "sink.unreadable", err }, (err as Error).message);
+      const ids = history.runs.flatMap(({ outcome, backupId }) =>
+        outcome === "ok" && backupId !== null ? [{ id: backupId }] : [],
+      );
+      return newestAt(ids, now);
+    }
+  }
+
+  #mayRun(): boolean {
+    const { candidacy } = this.#placement;
+    if (candidacy === null || candidacy.state === "elected") return true;
+    return candidacy.state === "unreachable" && this.#options.config.ifElectionDown === "run";
+  }
+
+  async #runPlanned(
+    kind: "backup" | "verify",
+    { slot, trigger }: PlannedRun,
+    abort: AbortSignal,
+  ): Promise<"done" | "failed" | "later"> {
+    // Somebody may have asked for one a moment ago.
+    if (this.#current !== null) return "later";
+    const work = (signal: AbortSignal): Promise<Ending> =>
+      kind === "backup" ? this.#backup(slot, signal) : this.#verify("latest", signal);
+    const { ended } = this.#begin(kind, trigger, slot, work, abort);
+    const { outcome } = await ended;
+    if (outcome === "lost" || outcome === "postponed") return "later";
+    if (outcome === "failed" || outcome === "aborted") return "failed";
+    return "done";
+  }
+
+  /**
+   * Begins a run, which writes its own record.
+   *
+   * @throws BackypError `ERR_BUSY`
+   */
+  #begin(
+    kind: RunKind,
+    trigger: Trigger,
+    slot: Date | null,
+    work: (signal: AbortSignal) => Promise<Ending>,
+    abort?: AbortSignal,
+  ): { readonly started: CurrentRun; readonly ended: Promise<RunRecord> } {
+    if (this.#retired)
+      throw new BackypError("ERR_BUSY", `${this.name}: the daemon is stopping, or has a new configuration`);
+    if (this.#current !== null) {
+      const { kind: other, startedAt } = this.#current;
+      throw new BackypError("ERR_BUSY", `${this.name}: a ${other} is under way since ${startedAt}; wait for its end`);
+    }
+    const started: CurrentRun = {
+      runId: randomUUID(),
+      kind,
+      trigger,
+      slot: slot?.toISOString() ?? null,
+      startedAt: new Date().toISOString(),
+      backupId: null,
+      bytes: 0,
+      totalBytes: 0,
+      step: null,
+    };
+    this.#current = started;
+    this.#skipped = null;
+    const { logger, events } = this.#options;
+    logger.info({ event: "run.start", runId: started.runId, kind, trigger, slot: started.slot }, `${kind} begins`);
+    events.emit("run:start", this.name, started);
+    this.#changed();
+    const signals = [this.#closing.signal, ...(abort === undefined ? [] : [abort])];
+    const ended = this.#toItsEnd(started, work, AbortSignal.any(signals));
+    this.#ended = ended.then(
+      () => {},
+      () => {},
+    );
+    return { started, ended };
+  }
+
+  async #toItsEnd(
+    started: CurrentRun,
+    work: (signal: AbortSignal) => Promise<Ending>,
+    signal: AbortSignal,
+  ): Promise<RunRecord> {
+    const { logger, events, history } = this.#options;
+    const { runId, kind, trigger, slot, startedAt } = started;
+    const began = performance.now();
+    let ending: Ending;
+    let error: RunRecord["error"] = null;
+    let cause: unknown;
+    try {
+      ending = await work(signal);
+    } catch (thrown) {
+      cause = thrown;
+      ending = endingOf(thrown, signal);
+      if (ending.outcome === "failed" || ending.outcome === "damaged") error = runErrorOf(thrown);
+    }
+    const record: RunRecord = {
+      runId,
+      kind,
+      trigger,
+      slot,
+      startedAt,
+      finishedAt: new Date().toISOString(),
+      durationMs: Math.round(performance.now() - began),
+      outcome: ending.outcome,
+      backupId: ending.backupId ?? this.#current?.backupId ?? null,
+      bytes: ending.bytes ?? null,
+      downtimeMs: ending.downtimeMs ?? null,
+      message: ending.message,
+      error,
+    };
+    const { message, ...fields } = record;
+    const line = { event: "run.end", ...fields, ...(cause === undefined ? {} : { err: cause }) };
+    if (error !== null) logger.error(line, `${kind} ${record.outcome}: ${message}`);
+    else logger.info(line, `${kind} ${record.outcome}: ${message}`);
+    await history.add(record);
+    if (record.outcome === "ok") await this.#list.look(this.#closing.signal).catch(() => {});
+    this.#current = null;
+    const planned = this.#schedulers.backup?.planned ?? null;
+    if (kind === "backup" && planned?.slot.toISOString() === slot) this.#overPlan = planned;
+    events.emit("run:end", this.name, record);
+    this.#changed();
+    this.#afterRun(record);
+    return record;
+  }
+
+  #afterRun({ kind, outcome, trigger }: RunRecord): void {
+    this.#preferOther();
+    // What waits for its turn. Who has begun this run knows how it ended, and when it wants the next one.
+    for (const [other, scheduler] of Object.entries(this.#schedulers)) {
+      if (other !== kind || trigger === "request") scheduler.wake();
+    }
+    const { retention, series } = this.#options.opened;
+    if (kind !== "backup" || outcome !== "ok" || retention === undefined || this.#retired) return;
+    this.#begin("prune", "schedule", null, async (signal) => {
+      const { deleted, failures, freedBytes, problems } = await series.prune({ rules: retention, signal });
+      const { logger } = this.#options;
+      for (const problem of problems) logger.warn({ event: "prune.problem", backupId: problem.id }, problem.message);
+      for (const { key, error } of failures) logger.warn({ event: "prune.failed", key, err: error }, error.message);
+      const [first] = failures;
+      if (first !== undefined) throw first.error;
+      return { outcome: "ok", message: `deleted ${deleted.length} backups`, bytes: freedBytes };
+    });
+  }
+
+  async #backup(slot: Date | null, signal: AbortSignal): Promise<Ending> {
+    const { opened } = this.#options;
+    const { series, sink, prefix } = opened;
+    // Where others run the same series the slot is the backup's id, so that none of them stores a second one for it.
+    const candidacy = slot === null ? null : this.#placement.candidacy;
+    // Of elected ones there is only one.
+    const lock = candidacy === null ? await takeRunLock(`${sink.location}/${prefix}`) : null;
+    try {
+      const mayPublish = candidacy === null ? undefined : (abort: AbortSignal) => this.#confirm(candidacy, abort);
+      const manifest = await series.backup({
+        signal,
+        ...(slot === null || mayPublish === undefined ? {} : { slot, mayPublish }),
+      });
+      if (manifest === null) return this.#afterSkip(candidacy);
+      const downtimeMs = downtimeOf(manifest);
+      return {
+        outcome: "ok",
+        message: `${manifest.id} is stored and verified`,
+        backupId: manifest.id,
+        bytes: manifest.archive.size,
+        downtimeMs,
+      };
+    } finally {
+      await lock?.release();
+    }
+  }
+
+  /** An election that cannot be reached does not keep a backup from being stored where that was configured. */
+  async #confirm(candidacy: Candidacy, signal: AbortSignal): Promise<void> {
+    if (candidacy.state === "unreachable" && this.#mayRun()) return;
+    await candidacy.confirm(signal);
+  }
+
+  async #afterSkip(candidacy: Candidacy | null): Promise<Ending> {
+    const { reason, message } = this.#skipped ?? { reason: "nothing-new", message: "there is nothing new" };
+    // Another node may have no such reason.
+    if (reason !== "nothing-new") await candidacy?.stepBack();
+    return { outcome: "skipped", message };
+  }
+
+  async #verify(wanted: string, signal: AbortSignal): Promise<Ending> {
+    const { series } = this.#options.opened;
+    try {
+      const { manifest } = await series.verify(wanted, { signal });
+      const { id, archive } = manifest;
+      return { outcome: "ok", message: `${id} is what was stored, and restores`, backupId: id, bytes: archive.size };
+    } catch (error) {
+      if (wanted !== "latest" || !isBackypError(error, "ERR_BACKUP_NOT_FOUND")) throw error;
+      return { outcome: "skipped", message: "there is no backup yet" };
+    }
+  }
+
+  #electionChanged(candidacy: Candidacy): void {
+    const { logger } = this.#options;
+    const { state, holder, problem } = electionStatus(candidacy);
+    const text =
+      state === "elected"
+        ? "this node is elected"
+        : state === "waiting"
+          ? `another node is elected${holder === null ? "" : `: ${holder}`}`
+          : `the election cannot be reached: ${problem}`;
+    logger[state === "unreachable" ? "warn" : "info"]({ event: "election", state, holder }, text);
+    this.#preferOther();
+    for (const scheduler of Object.values(this.#schedulers)) scheduler.wake();
+    this.#changed();
+  }
+
+  /** Lets another node go first that serves fewer clients, while nothing is under way. */
+  #preferOther(): void {
+    const { candidacy } = this.#placement;
+    if (candidacy?.prefersOther === true && this.#current === null) void candidacy.stepBack();
+  }
+
+  /** Keeps what the series tells of the run that is under way. */
+  #follow(): void {
+    const { events } = this.#options.opened.series;
+    const note = (facts: Partial<CurrentRun>): void => {
+      if (this.#current === null) return;
+      this.#current = { ...this.#current, ...facts };
+      this.#changed();
+    };
+    events.on("backup:start", ({ backupId }) => note({ backupId }));
+    events.on("verify:start", ({ backupId }) => note({ backupId }));
+    events.on("backup:progress", ({ bytes, totalBytes }) => note({ bytes, totalBytes }));
+    events.on("verify:progress", ({ bytes, totalBytes }) => note({ bytes, totalBytes }));
+    events.on("backup:skipped", ({ reason, message }) => {
+      this.#skipped = { reason, message };
+    });
+    events.on("backup:step", ({ step, facts, backupId }) => {
+      const runId = this.#current?.runId;
+      this.#options.logger.info({ event: "run.step", runId, backupId, step, ...facts }, step);
+      note({ step });
+    });
+    events.on("prune:deleted", ({ backupId, bytes }) => {
+      const runId = this.#current?.runId;
+      this.#options.logger.info({ event: "prune.deleted", runId, backupId, bytes }, `${backupId} was deleted`);
+    });
+  }
+
+  #nextRun(): NextRun | null {
+    const planned = this.#schedulers.backup?.planned ?? null;
+    if (planned === null || planned === this.#overPlan || this.#current !== null) return null;
+    const { slot, at, trigger } = planned;
+    return { slot: slot.toISOString(), at: at.toISOString(), trigger };
+  }
+
+  #staleAt(lastGood: SeriesStatus["lastGood"]): Date | null {
+    const { staleAfter } = this.#options.config;
+    const since = lastGood === null ? this.#startedAt : new Date(lastGood.startedAt);
+    if (staleAfter !== undefined) {
+      const duration = parseDuration(staleAfter);
+      return duration === null ? null : pointAfter(since, duration);
+    }
+    // One may be missed; the second one is too many.
+    const first = this.#schedule.next(since, since);
+    return new Date(this.#schedule.next(first, first).getTime() + LATE_MS);
+  }
+
+  #changed(): void {
+    this.#lastHealth = this.status().health;
+    this.#options.events.emit("changed", this.name);
+  }
+}
+
+/** Outcomes that say whether backups work. */
+const SAYS_SOMETHING: ReadonlySet<Outcome> = new Set(["ok", "failed", "taken", "skipped"]);
+
+function scheduleOf(config: ScheduleConfig): Schedule {
+  return "cron" in config ? cronSchedule(config.cron, config.timeZone) : intervalSchedule(config.interval * 1000);
+}
+
+/** Failures since the last success; `runs` are newest first. */
+function failuresIn(runs: readonly RunRecord[]): number {
+  const lastGood = runs.findIndex(({ outcome }) => outcome === "ok");
+  return runs.slice(0, lastGood === -1 ? undefined : lastGood).filter(({ outcome }) => outcome === "failed").length;
+}
+
+function lastGoodOf(items: readonly BackupSummary[]): SeriesStatus["lastGood"] {
+  const good = items.find(({ verified }) => verified);
+  return good === undefined ? null : { id: good.id, startedAt: good.startedAt, upToTime: good.upToTime };
+}
+
+/** The time in the newest id that is not of the future: some clock may have been wrong. */
+function newestAt(items: readonly Pick<BackupSummary, "id">[], now: Date): Date | null {
+  for (const { id } of items) {
+    const time = timeOfBackupId(id);
+    if (time !== null && time <= now.getTime()) return new Date(time);
+  }
+  return null;
+}
+
+/** How a run ended that threw. */
+function endingOf(thrown: unknown, signal: AbortSignal): Ending {
+  const { message } = signal.aborted ? abortError(signal) : (thrown as Error);
+  if (signal.aborted && !isBackypError(thrown, "ERR_NODE_DOWN")) return { outcome: "aborted", message };
+  if (!isBackypError(thrown)) return { outcome: "failed", message: String(thrown) };
+  switch (thrown.code) {
+    case "ERR_SLOT_TAKEN":
+      return { outcome: "taken", message };
+    case "ERR_NOT_ELECTED":
+      return { outcome: "lost", message };
+    case "ERR_BUSY":
+      return { outcome: "postponed", message };
+    case "ERR_ARCHIVE_CORRUPT":
+    case "ERR_CHECKSUM_MISMATCH":
+    case "ERR_BACKUP_DAMAGED":
+    case "ERR_MANIFEST_INVALID":
+      return { outcome: "damaged", message };
+    default:
+      return { outcome: "failed", message };
+  }
+}

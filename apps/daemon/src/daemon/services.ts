@@ -1,0 +1,77 @@
+import { isDeepStrictEqual } from "node:util";
+import type { DaemonConfig, HttpConfig } from "../config.ts";
+import { startHttp } from "../http/start-http.ts";
+import { statusPage } from "../http/status-page.ts";
+import { createMetrics, type Metrics } from "../metrics/metrics.ts";
+import { type Notifications, startNotifications } from "../notifications/notifications.ts";
+import type { DaemonView } from "./daemon-view.ts";
+import type { DaemonLogger } from "./log.ts";
+
+/** What tells others how the daemon is: HTTP, metrics, notifications. */
+export class Services {
+  readonly #view: DaemonView;
+  readonly #logger: DaemonLogger;
+  readonly #metrics: Metrics;
+  #config: DaemonConfig | null = null;
+  readonly #notifications: Notifications;
+  #http: { readonly url: string; close(): Promise<void> } | null = null;
+
+  constructor(view: DaemonView, logger: DaemonLogger) {
+    this.#view = view;
+    this.#logger = logger;
+    this.#metrics = createMetrics(view);
+    const count = this.#metrics.countNotification;
+    this.#notifications = startNotifications(view, [], { logger, count, statusUrl: () => this.#urlForOthers() });
+  }
+
+  /**
+   * Does what a configuration says, once `commit` has gone well. If anything cannot be done, all is as it was.
+   *
+   * @throws BackypError `ERR_CONFIG_INVALID` where it cannot listen, and what `commit` throws
+   */
+  async take(config: DaemonConfig, commit: () => Promise<void> = async () => {}): Promise<void> {
+    const before = this.#config;
+    // Certificates are renewed under the same names.
+    const hasCertificate = config.http !== false && config.http.tls !== undefined;
+    const listensAnew = before === null || hasCertificate || !isDeepStrictEqual(before.http, config.http);
+    if (listensAnew) {
+      await this.#http?.close();
+      this.#http = null;
+    }
+    try {
+      if (listensAnew) await this.#listen(config.http);
+      await commit();
+    } catch (error) {
+      if (listensAnew) {
+        await this.#http?.close();
+        this.#http = null;
+        if (before !== null) await this.#listen(before.http);
+      }
+      throw error;
+    }
+    this.#notifications.retarget(config.notifications);
+    this.#config = config;
+  }
+
+  async close(): Promise<void> {
+    await this.#http?.close();
+    await this.#notifications.close();
+    this.#metrics.close();
+  }
+
+  /** Null where only this host reaches the status page. */
+  #urlForOthers(): string | null {
+    const url = this.#http?.url ?? null;
+    return url === null || /^https?:\/\/(127\.|localhost[:/]|\[::1\])/.test(url) ? null : url;
+  }
+
+  async #listen(config: HttpConfig | false): Promise<void> {
+    if (config === false) return;
+    const logger = this.#logger;
+    const page = statusPage();
+    const metrics = (): ReturnType<Metrics["collect"]> => this.#metrics.collect();
+    const http = await startHttp(this.#view, config, { metrics, page: () => page, logger });
+    this.#http = http;
+    logger.info({ event: "http.listens", url: http.url }, `the status page is at ${http.url}`);
+  }
+}
