@@ -1,21 +1,29 @@
 // The demo itself, on the Node that the product needs. See demo.mjs.
 import { spawn } from "node:child_process";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { once } from "node:events";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs, styleText } from "node:util";
 import * as testbed from "../packages/testbed/dist/index.js";
 import { root } from "./setup.mjs";
 
-const { values: options } = parseArgs({ options: { s3: { type: "boolean", default: false } } });
+const { values: options } = parseArgs({
+  options: { s3: { type: "boolean", default: false }, daemon: { type: "boolean", default: false } },
+});
+/** Nobody looks at a demo for longer, and nothing of it stays. */
+const DAEMON_MINUTES = 10;
 const folder = await mkdtemp(join(tmpdir(), "zk-backyp-demo-"));
 const began = performance.now();
 /** What has to be stopped, last started first. */
 const running = [];
 const empty = Buffer.alloc(0);
 let steps = 0;
+let cleared;
 
-for (const name of ["SIGINT", "SIGTERM"]) process.once(name, () => void clearUp().then(() => process.exit(130)));
+// A Ctrl-C comes more than once: from the terminal, and from npm.
+for (const name of ["SIGINT", "SIGTERM"]) process.on(name, () => void clearUp().then(() => process.exit(130)));
 try {
   await demo();
 } catch (error) {
@@ -55,8 +63,24 @@ async function demo() {
     const second = await start("the restored server", join(folder, "second"), { dataDir: restored });
     await compare(await readTree(second), live.tree);
   }
+  if (options.daemon) await showDaemon(live.dataDir);
   const seconds = ((performance.now() - began) / 1000).toFixed(0);
   console.log(`\n${styleText("green", "Done")} in ${seconds} s. Servers are stopped, and ${folder} is removed.`);
+}
+
+/** The daemon with its status page, until it is interrupted. */
+async function showDaemon(dataDir) {
+  step("Leave it to the daemon: a backup every ten seconds, until Ctrl-C");
+  const config = join(folder, "zk-backyp.config.json");
+  const demo = {
+    source: { use: "zookeeper", dataDir },
+    sink: { use: "fs", path: "scheduled" },
+    schedule: { cron: "*/10 * * * * *" },
+    retention: { keepLast: 20 },
+  };
+  await writeFile(config, JSON.stringify({ series: { demo } }));
+  const ended = zkBackyp({}, "daemon", "--config", config);
+  await Promise.race([ended, sleep(DAEMON_MINUTES * 60_000, undefined, { ref: false })]);
 }
 
 /** A real server with something in it, or a directory that one left. */
@@ -137,6 +161,11 @@ function zkBackyp(env, ...args) {
       stdio: "inherit",
       env: { ...process.env, ...env, NODE_NO_WARNINGS: "1" },
     });
+    running.push(async () => {
+      if (child.exitCode !== null) return;
+      child.kill();
+      await once(child, "close");
+    });
     child.on("error", reject);
     child.on("close", (code) =>
       code === 0 ? resolve() : reject(new Error(`zk-backyp ${args[0]} ended with ${code}`)),
@@ -157,7 +186,13 @@ function note(text) {
   console.log(`  ${styleText("dim", text)}`);
 }
 
+/** Once, however often it is asked for. */
 async function clearUp() {
+  cleared ??= stopAndRemove();
+  await cleared;
+}
+
+async function stopAndRemove() {
   for (const stop of running.splice(0).reverse()) await stop();
   await rm(folder, { recursive: true, force: true });
 }

@@ -1,5 +1,5 @@
 // npm run demo: backs a real ZooKeeper up, restores it, and starts another one from the result. `-- --s3` does it with
-// a local S3 server. Everything happens in a temporary directory and on loopback, and is gone afterwards.
+// a local S3 server, and `-- --daemon` ends with the daemon and its status page, until Ctrl-C. Everything happens in a temporary directory and on loopback, and is gone afterwards.
 import { join } from "node:path";
 import { build } from "./build.mjs";
 import { FOR_DEMO, FOR_S3_DEMO, installDebianPackages } from "./debian-packages.mjs";

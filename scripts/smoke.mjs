@@ -2,7 +2,7 @@
 // Needs the workspace built. Runs on Node 20.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { main, root } from "./setup.mjs";
@@ -65,6 +65,14 @@ function* smoke(version, directory) {
     "the archive opens with tar",
     archive === undefined ? `no ${id}.tar.gz in the store` : problemOf(spawn("tar", ["-tzf", join(store, archive)])),
   ];
+
+  const config = join(directory, "zk-backyp.config.json");
+  const series = { source: { use: "zookeeper", dataDir: data }, sink: { use: "fs", path: store } };
+  writeFileSync(config, JSON.stringify({ http: { port: 0 }, series: { scheduled: series } }));
+  // As a service manager does: SIGTERM after a while, which it has to take for a good end.
+  const daemon = ["--preserve-status", "--signal=TERM", "10", binary, COMMAND, "daemon", "--config", config];
+  yield ["the daemon ends when it is told to", problemOf(spawn("timeout", daemon))];
+  yield ["what the daemon has stored", problemOf(cli("verify", "latest", "--config", config))];
 }
 
 // A backup holds what restores, not every old file: each file that it holds must be the original, and one of them a

@@ -1,6 +1,6 @@
 import { Writable } from "node:stream";
-import type { Logger } from "@zk-backyp/core";
-import { pino, stdTimeFunctions } from "pino";
+import { isBackypError, type Logger } from "@zk-backyp/core";
+import { pino, type SerializedError, stdSerializers, stdTimeFunctions } from "pino";
 import pretty from "pino-pretty";
 import { withoutSecrets } from "../secrets.ts";
 
@@ -29,6 +29,7 @@ export function createDaemonLogger(level: LogLevel, write: (text: string) => voi
       base: { pid: process.pid },
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: describeError },
     },
     { write: (line: string) => void shown.write(withoutSecrets(line)) },
   );
@@ -44,4 +45,11 @@ function forPeople(write: (text: string) => void): { write(line: string): unknow
   });
   const ignore = "pid,event,version";
   return pretty({ colorize: true, translateTime: "SYS:yyyy-mm-dd HH:MM:ss", ignore, destination });
+}
+
+/** Of an error that was foreseen, its words say what there is to know; of another one, where it came from helps too. */
+function describeError(error: unknown): object {
+  if (!isBackypError(error)) return stdSerializers.err(error as Error) as SerializedError;
+  const { code, message, details, cause } = error;
+  return { code, message, details, ...(cause instanceof Error ? { cause: cause.message } : {}) };
 }

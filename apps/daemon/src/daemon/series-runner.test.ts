@@ -188,7 +188,7 @@ describe("a series in the daemon", () => {
     await pruned;
     const again = it.next("prune");
     it.runner.runNow();
-    expect(await again).toMatchObject({ outcome: "ok", message: "deleted 1 backups" });
+    expect(await again).toMatchObject({ outcome: "ok", message: "deleted 1 backup" });
     expect(await it.runner.backups()).toHaveLength(1);
     source.failures.push(new BackypError("ERR_SOURCE_UNAVAILABLE", "gone"));
     const failed = it.next("backup");

@@ -90,6 +90,7 @@ export class SeriesRunner implements SeriesView {
   #overPlan: PlannedRun | null = null;
   #lastHealth: string = "";
   #retired = false;
+  #saidOfSink: string | null = null;
   #working: Promise<void> = Promise.resolve();
 
   constructor(options: SeriesRunnerOptions) {
@@ -208,9 +209,7 @@ export class SeriesRunner implements SeriesView {
     while (!signal.aborted) {
       // A server that was down could not say which one it is.
       if (this.#placement.isOpen) await this.#placeAgain();
-      await this.#list.look(signal).catch((err: unknown) => {
-        if (!signal.aborted) this.#options.logger.warn({ event: "sink.unreadable", err }, (err as Error).message);
-      });
+      await this.#list.look(signal).catch((error: unknown) => this.#sinkUnreadable(error));
       this.#changed();
       for (let waitedMs = 0; waitedMs < LOOK_INTERVAL_MS && !signal.aborted; waitedMs += TICK_MS) {
         await sleep(TICK_MS, undefined, { signal }).catch(() => {});
@@ -286,19 +285,28 @@ export class SeriesRunner implements SeriesView {
    * fails too, it is a failed run, of which people are told.
    */
   async #newest(now: Date, signal: AbortSignal): Promise<Date | null> {
-    const { history, logger } = this.#options;
+    const { history } = this.#options;
     try {
       await this.#list.look(signal);
+      this.#saidOfSink = null;
       this.#changed();
       return newestAt(this.#list.items ?? [], now);
     } catch (err) {
       if (signal.aborted) throw err;
-      logger.warn({ event: "sink.unreadable", err }, (err as Error).message);
+      this.#sinkUnreadable(err);
       const ids = history.runs.flatMap(({ outcome, backupId }) =>
         outcome === "ok" && backupId !== null ? [{ id: backupId }] : [],
       );
       return newestAt(ids, now);
     }
+  }
+
+  /** Says so, once for as long as it stays the same. */
+  #sinkUnreadable(err: unknown): void {
+    const { message } = err as Error;
+    const isNew = message !== this.#saidOfSink;
+    this.#saidOfSink = message;
+    if (isNew && !this.#closing.signal.aborted) this.#options.logger.warn({ event: "sink.unreadable", err }, message);
   }
 
   #mayRun(): boolean {
@@ -430,7 +438,11 @@ export class SeriesRunner implements SeriesView {
       for (const { key, error } of failures) logger.warn({ event: "prune.failed", key, err: error }, error.message);
       const [first] = failures;
       if (first !== undefined) throw first.error;
-      return { outcome: "ok", message: `deleted ${deleted.length} backups`, bytes: freedBytes };
+      return {
+        outcome: "ok",
+        message: `deleted ${deleted.length === 1 ? "1 backup" : `${deleted.length} backups`}`,
+        bytes: freedBytes,
+      };
     });
   }
 
