@@ -97,8 +97,11 @@ async function join(
 ): Promise<OpenedSeries> {
   let source: Source | undefined;
   const close = async (): Promise<void> => {
-    await source?.close();
-    await sink.close();
+    try {
+      await source?.close();
+    } finally {
+      await sink.close();
+    }
   };
   try {
     source = await openSource();

@@ -40,7 +40,9 @@ function remember(value: string): string {
 /** A text without any of the secrets that were ever put in place: the last resort of what is shown to others. */
 export function withoutSecrets(text: string): string {
   let shown = text;
-  for (const secret of known) shown = shown.replaceAll(secret, "[secret]");
+  // One may begin with another.
+  const longestFirst = [...known].sort((one, other) => other.length - one.length);
+  for (const secret of longestFirst) shown = shown.replaceAll(secret, "[secret]");
   return shown;
 }
 

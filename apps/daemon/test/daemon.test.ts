@@ -1,10 +1,11 @@
-import { chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { access, chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connectZooKeeper, requirePart, writeSampleData, zooKeeperMissing } from "@zk-backyp/testbed";
+import { connectZooKeeper, makeCertificates, requirePart, writeSampleData, zooKeeperMissing } from "@zk-backyp/testbed";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { DaemonStatus, RunRecord, SeriesStatus } from "../src/daemon/daemon-view.ts";
 import { type ControlledServer, startControlledServer } from "./controlled-server.ts";
+import { HOLDING_SINK } from "./holding-sink.ts";
 import { runCli } from "./run-cli.ts";
 import { type RunningDaemon, startDaemonProcess } from "./running-daemon.ts";
 
@@ -153,6 +154,82 @@ describe.skipIf(!requirePart(zooKeeperMissing()))("the daemon beside a real serv
       .poll(() => get<DaemonStatus>(daemon, "/api/v1/status"))
       .toMatchObject({ config: { refused: null }, series: [{ schedule: "30 2 * * * (Europe/Berlin)" }] });
     expect(await daemon.stop()).toBe(0);
+  });
+
+  describe("while a run is under way that takes long", () => {
+    const hold = (): string => join(folder, "hold");
+    const held = { use: "./holding-sink.mjs", path: "" };
+    beforeEach(async () => {
+      await writeFile(join(folder, "holding-sink.mjs"), HOLDING_SINK);
+      await writeFile(hold(), "archives/");
+      await rm(`${hold()}.held`, { force: true });
+      Object.assign(held, { path: sink, hold: hold() });
+    });
+
+    async function startHeld(): Promise<RunningDaemon> {
+      await configure({ sink: held });
+      const daemon = start();
+      await expect
+        .poll(
+          () =>
+            access(`${hold()}.held`).then(
+              () => true,
+              () => false,
+            ),
+          { timeout: 20_000 },
+        )
+        .toBe(true);
+      return daemon;
+    }
+
+    async function reload(daemon: RunningDaemon, interval: number): Promise<void> {
+      const after = daemon.lines().length;
+      await configure({ sink: held, schedule: { interval } });
+      daemon.kill("SIGHUP");
+      await daemon.line("config.taken", { after });
+    }
+
+    it("lets it end after reloads, begins no second one beside it, and forgets none", async () => {
+      const daemon = await startHeld();
+      for (const interval of [7200, 10_800]) await reload(daemon, interval);
+      expect((await status(daemon)).schedule).toBe("every 3 h");
+      await rm(hold());
+      expect(await backupEnds(daemon)).toMatchObject({ outcome: "ok" });
+      await expect.poll(async () => (await status(daemon)).next?.trigger).toBe("schedule");
+      expect(daemon.lines().filter(({ event }) => event === "run.start")).toHaveLength(1);
+      const { items } = await get<{ items: RunRecord[] }>(daemon, "/api/v1/series/zk-prod/runs");
+      expect(items.map(({ outcome }) => outcome)).toEqual(["ok"]);
+    });
+
+    it("aborts it when it is told to end, also after a reload", async () => {
+      const daemon = await startHeld();
+      await reload(daemon, 7200);
+      daemon.kill("SIGTERM");
+      expect(await daemon.ended).toBe(0);
+      expect(daemon.lines().filter(({ event }) => event === "run.end")).toMatchObject([{ outcome: "aborted" }]);
+      expect(await readdir(join(sink, "zk-prod", "archives")).catch(() => [])).toEqual([]);
+    });
+  });
+
+  it("takes a reload that comes before it has begun for one that comes afterwards", async () => {
+    await configure();
+    const daemon = start();
+    await daemon.line("daemon.start");
+    daemon.kill("SIGHUP");
+    await expect.poll(() => daemon.lines().filter(({ event }) => event === "config.taken").length).toBe(2);
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  it("goes on to serve what it has served when a new certificate is not good", async () => {
+    const { certFile, keyFile } = (await makeCertificates(join(folder, "certificates"))).server;
+    await configure({}, { http: { port: 0, tls: { certFile, keyFile } } });
+    const daemon = start();
+    const url = await daemon.url();
+    await writeFile(keyFile, "not a key");
+    daemon.kill("SIGHUP");
+    await daemon.line("config.refused");
+    // The authority is the test's own, which fetch does not know: that the certificate is shown is enough.
+    await expect(fetch(url)).rejects.toMatchObject({ cause: { code: expect.stringMatching(/CERT|LEAF_SIGNATURE/) } });
   });
 
   it("stops a server for a cold backup, and has it back when it is told to end meanwhile", async () => {

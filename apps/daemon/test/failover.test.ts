@@ -2,39 +2,11 @@ import { access, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { requirePart, zooKeeperMissing } from "@zk-backyp/testbed";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { failoverRounds, LONGEST_GAP_MS } from "./failover-rounds.ts";
+import { HOLDING_SINK } from "./holding-sink.ts";
 import { type Place, SESSION_TIMEOUT_MS, startThreeDaemons, type ThreeDaemons } from "./three-daemons.ts";
-
-const SINK_FS = fileURLToPath(new URL("../../../packages/sink-fs/dist/index.js", import.meta.url));
-
-/** A sink that waits before it stores what `hold` in its folder names, for as long as that is there. */
-const HOLDING_SINK = `
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
-import fs from ${JSON.stringify(SINK_FS)};
-export default {
-  ...fs,
-  name: "holding",
-  parseOptions: ({ hold, ...options }) => ({ hold, options: fs.parseOptions(options) }),
-  async create({ hold, options }, context) {
-    const sink = await fs.create(options, context);
-    return {
-      ...sink,
-      async put(key, body, put) {
-        if (existsSync(hold) && key.includes(readFileSync(hold, "utf8"))) {
-          writeFileSync(hold + ".held", String(process.pid));
-          // Its process sleeps meanwhile; nothing else would be let go on by the file alone.
-          while (existsSync(hold)) await sleep(50);
-        }
-        return sink.put(key, body, put);
-      },
-    };
-  },
-};
-`;
 
 describe.skipIf(!requirePart(zooKeeperMissing()))("three daemons beside three members", () => {
   let folder: string;

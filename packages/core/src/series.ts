@@ -136,6 +136,9 @@ export interface SeriesContext {
   failed(event: "backup:failed" | "verify:failed" | "restore:failed", backupId: string, cause: unknown): Error;
 }
 
+/** How far in ms ids may be ahead of the clock so that they do not repeat. */
+const MOST_AHEAD_MS = 60_000;
+
 /**
  * Puts a source and a sink together.
  *
@@ -159,7 +162,9 @@ export function openSeries(options: SeriesOptions): Series {
     logger,
     clock,
     startTime() {
-      lastStart = Math.max(lastStart + 1, clock().getTime());
+      const now = clock().getTime();
+      // A clock that was far ahead and has been set right does not go on being believed.
+      lastStart = lastStart - now > MOST_AHEAD_MS ? now : Math.max(lastStart + 1, now);
       return new Date(lastStart);
     },
     tool: options.tool ?? { name: "@zk-backyp/core", version },

@@ -31,16 +31,23 @@ export async function daemon(
   const logger = createDaemonLogger("info", writeLog, isTerminal);
   // First of all: what it finds in the environment is for nobody else.
   const manager = connectServiceManager({ isAlive: () => true, logger });
+  // Whoever asks for a reload before there is anything to reload gets it afterwards, and not the end of the process.
+  let isAsked = false;
+  let reload = (): void => {
+    isAsked = true;
+  };
+  onReload(() => reload());
   try {
     const config = await readConfiguration(flags.config);
     logger.level = config.log.level;
     logger.info({ event: "daemon.start", version, config: config.path }, `zk-backyp ${version} starts`);
-    const running = await Daemon.start(config, logger);
+    const running = new Daemon(config, logger);
     const services = new Services(running, logger);
     try {
-      await services.take(config);
+      await services.take(config, () => running.take(config));
       const reloads = reloader(running, services, { manager, logger });
-      onReload(reloads.request);
+      reload = reloads.request;
+      if (isAsked) reload();
       manager.ready(readiness(running));
       await ended(signal);
       manager.stopping();

@@ -149,7 +149,7 @@ const series: z.ZodType<SeriesConfig> = z
       .optional()
       .meta({
         description:
-          "How old the newest good backup may become before it is told: 36h, 2d, 1w, 6m (months). Default: twice the interval and an hour; with cron none.",
+          "How old the newest good backup may become before it is told: 36h, 2d, 1w, 6m (months). Default: until two runs in a row and an hour are missed.",
         examples: ["36h"],
       }),
   })

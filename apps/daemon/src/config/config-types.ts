@@ -30,8 +30,8 @@ export interface SeriesConfig {
   /** With `runOn: elected`, while the election cannot be reached: `wait` (the default), or `run` all the same. */
   readonly ifElectionDown?: "wait" | "run" | undefined;
   /**
-   * How old the newest good backup may become (`36h`, `2d`) before somebody is told. Default: twice the interval and an
-   * hour, or none with `cron`.
+   * How old the newest good backup may become (`36h`, `2d`) before somebody is told. Default: until two runs
+   * in a row and an hour are missed.
    */
   readonly staleAfter?: string | undefined;
 }

@@ -1,5 +1,6 @@
 import {
-  type BackypError,
+  abortError,
+  BackypError,
   describePin,
   isInForce,
   type JsonValue,
@@ -14,6 +15,8 @@ type Totals = NonNullable<SeriesStatus["totals"]>;
 
 /** How long a listing is as good as a new one for who only looks. */
 const FRESH_MS = 10_000;
+/** A sink that has not shown all it has by then is not waited for any longer. */
+const MOST_LOOK_MS = 900_000;
 
 /** What a summary needs beside the manifest. */
 interface Beside {
@@ -25,13 +28,16 @@ interface Beside {
 export class BackupList {
   readonly #series: Series;
   readonly #beside: Beside;
+  readonly #signal: AbortSignal;
   #seen: { readonly at: number; readonly items: readonly BackupSummary[]; readonly totals: Totals } | null = null;
   #looking: Promise<readonly BackupSummary[]> | null = null;
   #problem: BackypError | null = null;
 
-  constructor(series: Series, beside: Beside) {
+  /** @param signal ends it: no look lives longer, whoever has asked for it */
+  constructor(series: Series, beside: Beside, signal: AbortSignal) {
     this.#series = series;
     this.#beside = beside;
+    this.#signal = signal;
   }
 
   /** Newest first; null before the sink was seen. */
@@ -56,38 +62,42 @@ export class BackupList {
     return this.look(signal);
   }
 
-  /** Looks at the sink now. */
+  /** Looks at the sink now. Whoever stops waiting takes the look from nobody else. */
   look(signal: AbortSignal): Promise<readonly BackupSummary[]> {
-    this.#looking ??= this.#look(signal).finally(() => {
-      this.#looking = null;
-    });
-    return this.#looking;
+    if (this.#looking === null) {
+      const late = AbortSignal.timeout(MOST_LOOK_MS);
+      const cut = AbortSignal.any([this.#signal, late]);
+      this.#looking = unlessAborted(this.#look(cut), cut)
+        .catch((cause: unknown) => {
+          this.#problem = late.aborted ? tooSlow() : withCode(cause);
+          throw this.#problem;
+        })
+        .finally(() => {
+          this.#looking = null;
+        });
+    }
+    return unlessAborted(this.#looking, signal);
   }
 
   async #look(signal: AbortSignal): Promise<readonly BackupSummary[]> {
-    try {
-      const now = new Date();
-      const pins = new Map(
-        (await this.#series.pins({ signal })).flatMap((pin) =>
-          isInForce(pin, now) ? [[pin.id, describePin(pin)] as const] : [],
-        ),
-      );
-      const items: BackupSummary[] = [];
-      for await (const item of this.#series.catalog.summaries({ signal })) items.push(this.#summary(item, pins));
-      items.reverse();
-      const totals = {
-        backups: items.length,
-        bytes: items.reduce((sum, { bytes }) => sum + bytes, 0),
-        damaged: items.filter(({ verified }) => !verified).length,
-        seenAt: now.toISOString(),
-      };
-      this.#seen = { at: Date.now(), items, totals };
-      this.#problem = null;
-      return items;
-    } catch (cause) {
-      this.#problem = withCode(cause);
-      throw cause;
-    }
+    const now = new Date();
+    const pins = new Map(
+      (await this.#series.pins({ signal })).flatMap((pin) =>
+        isInForce(pin, now) ? [[pin.id, describePin(pin)] as const] : [],
+      ),
+    );
+    const items: BackupSummary[] = [];
+    for await (const item of this.#series.catalog.summaries({ signal })) items.push(this.#summary(item, pins));
+    items.reverse();
+    const totals = {
+      backups: items.length,
+      bytes: items.reduce((sum, { bytes }) => sum + bytes, 0),
+      damaged: items.filter(({ verified }) => !verified).length,
+      seenAt: now.toISOString(),
+    };
+    this.#seen = { at: Date.now(), items, totals };
+    this.#problem = null;
+    return items;
   }
 
   #summary(item: SummaryItem, pins: ReadonlyMap<string, string>): BackupSummary {
@@ -122,6 +132,21 @@ const UNREADABLE = {
   verified: false,
   verifiedAt: null,
 } as const;
+
+/** A sink may not listen to signals. */
+function unlessAborted<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(abortError(signal));
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}
+
+function tooSlow(): BackypError {
+  const message = `the store has not told what it holds for ${MOST_LOOK_MS / 60_000} minutes: look whether it works`;
+  return new BackypError("ERR_SINK_UNAVAILABLE", message);
+}
 
 /** For how long the server was away for this backup, where the source says so (`facts.downtime.servingMs`). */
 export function downtimeOf({ facts }: Manifest): number | null {

@@ -26,23 +26,15 @@ export class Daemon implements DaemonView {
   #state: DaemonStatus["state"] = "running";
   #config: DaemonStatus["config"];
   #series: ReadonlyMap<string, Running> = new Map();
-  /** Series of earlier configurations that are being given up. */
-  readonly #leaving: Set<Promise<void>> = new Set();
+  /** Series of earlier configurations that are being given up, and when that is done, by their names. */
+  readonly #leaving: Map<string, { readonly runner: SeriesRunner; readonly gone: Promise<void> }[]> = new Map();
+  /** By `stateDir` and name. */
+  readonly #histories: Map<string, RunHistory> = new Map();
 
-  private constructor(config: DaemonConfig, logger: DaemonLogger) {
+  /** Has no series before it takes a configuration. */
+  constructor(config: DaemonConfig, logger: DaemonLogger) {
     this.#logger = logger;
     this.#config = { path: config.path, loadedAt: new Date().toISOString(), refused: null };
-  }
-
-  /**
-   * Begins with all series of a configuration.
-   *
-   * @throws BackypError `ERR_CONFIG_INVALID`, `ERR_PLUGIN_NOT_FOUND`, `ERR_PLUGIN_INVALID`
-   */
-  static async start(config: DaemonConfig, logger: DaemonLogger): Promise<Daemon> {
-    const daemon = new Daemon(config, logger);
-    await daemon.take(config);
-    return daemon;
   }
 
   status(): DaemonStatus {
@@ -87,14 +79,14 @@ export class Daemon implements DaemonView {
         next.set(name, { runner, madeFrom });
       }
     } catch (error) {
-      for (const runner of begun) await runner.close(true);
+      for (const runner of begun) await this.#close(runner, true);
       throw error;
     }
     const left = [...this.#series].filter(([name, { runner }]) => next.get(name)?.runner !== runner);
     this.#series = next;
     this.#config = { path: config.path, loadedAt: new Date().toISOString(), refused: null };
-    const gone = new Map(left.map(([name, { runner }]) => [name, this.#leave(runner)]));
-    for (const runner of begun) void this.#startAfter(gone.get(runner.name), runner);
+    for (const [, { runner }] of left) this.#leave(runner);
+    for (const runner of begun) void this.#startAfterOthers(runner);
     const changes = { series: names, begun: begun.map(({ name }) => name), ended: left.map(([name]) => name) };
     this.#logger.info(
       { event: "config.taken", path: config.path, ...changes },
@@ -109,19 +101,21 @@ export class Daemon implements DaemonView {
     this.events.emit("changed", null);
   }
 
-  /** Ends what is under way, so that nothing is left half done, and everything with it. */
+  /** Ends what is under way, so that nothing is left half done, and everything with it. Never rejects. */
   async stop(): Promise<void> {
     this.#state = "stopping";
     this.events.emit("changed", null);
-    await Promise.all([...this.#series.values()].map(({ runner }) => runner.close(true)));
-    await Promise.all(this.#leaving);
+    for (const { runner } of this.#series.values()) this.#leave(runner);
+    const leaving = [...this.#leaving.values()].flat();
+    // Those that were to end by themselves have no time for that any more.
+    await Promise.all(leaving.map(({ runner }) => this.#close(runner, true)));
   }
 
   async #open(config: DaemonConfig, name: string): Promise<SeriesRunner> {
     const series = config.series[name];
     if (series === undefined) throw new Error(`no series ${name}`);
     const logger = this.#logger.child({ series: name });
-    const history = await RunHistory.open(config.stateDir ?? null, name, logger);
+    const history = await this.#historyOf(config.stateDir ?? null, name, logger);
     const opened = await openSeriesOf(config, name, logger);
     const restoreCommand = (id: string): string =>
       ["zk-backyp", "restore", id, "--config", config.path, "--series", name, "--to", `./${id}`].map(quoted).join(" ");
@@ -138,18 +132,37 @@ export class Daemon implements DaemonView {
     });
   }
 
-  async #startAfter(before: Promise<void> | undefined, runner: SeriesRunner): Promise<void> {
-    await before;
+  /** One for as long as the daemon lives: a run that is under way writes into the same. */
+  async #historyOf(stateDir: string | null, name: string, logger: DaemonLogger): Promise<RunHistory> {
+    const key = JSON.stringify([stateDir, name]);
+    const history = this.#histories.get(key) ?? (await RunHistory.open(stateDir, name, logger));
+    this.#histories.set(key, history);
+    return history;
+  }
+
+  /** Never two of one name at work. */
+  async #startAfterOthers(runner: SeriesRunner): Promise<void> {
+    await Promise.all((this.#leaving.get(runner.name) ?? []).map(({ gone }) => gone));
     runner.start();
   }
 
-  #leave(runner: SeriesRunner): Promise<void> {
-    const left = runner.close(this.#state === "stopping").catch((err: unknown) => {
-      this.#logger.error({ event: "series.failed", series: runner.name, err }, (err as Error).message);
+  #leave(runner: SeriesRunner): void {
+    const { name } = runner;
+    const leaving = { runner, gone: this.#close(runner, false) };
+    this.#leaving.set(name, [...(this.#leaving.get(name) ?? []), leaving]);
+    void leaving.gone.then(() => {
+      const others = (this.#leaving.get(name) ?? []).filter((other) => other !== leaving);
+      if (others.length > 0) this.#leaving.set(name, others);
+      else this.#leaving.delete(name);
     });
-    this.#leaving.add(left);
-    void left.then(() => this.#leaving.delete(left));
-    return left;
+  }
+
+  async #close(runner: SeriesRunner, abort: boolean): Promise<void> {
+    try {
+      await runner.close(abort);
+    } catch (err) {
+      this.#logger.error({ event: "series.failed", series: runner.name, err }, (err as Error).message);
+    }
   }
 }
 

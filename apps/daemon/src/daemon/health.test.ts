@@ -37,6 +37,12 @@ describe("a series", () => {
       "failing",
       "no space in /backups",
     ],
+    [
+      "is ok when another node has made a good backup since the last run failed",
+      { ...well, lastBackupRun: { ...run("failed"), startedAt: "2026-11-22T08:00:00.000Z" } },
+      "ok",
+      "3 hours old",
+    ],
     ["is failing when the store cannot be read", { ...well, sinkProblem: "no answer" }, "failing", "no answer"],
     [
       "is stale when a newer backup should be there",

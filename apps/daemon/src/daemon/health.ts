@@ -21,7 +21,9 @@ export function healthOf({ now, lastGood, staleAt, lastBackupRun, sinkProblem, i
 } {
   const age = lastGood === null ? null : ago(now.getTime() - Date.parse(lastGood.startedAt));
   const newest = age === null ? "There is no good backup" : `The newest good backup is ${age} old`;
-  const failure = lastBackupRun !== null && BAD.has(lastBackupRun.outcome) ? lastBackupRun : null;
+  // Another node may have made a good one since.
+  const isOver = lastGood !== null && lastBackupRun !== null && lastGood.startedAt > lastBackupRun.startedAt;
+  const failure = lastBackupRun !== null && BAD.has(lastBackupRun.outcome) && !isOver ? lastBackupRun : null;
   const why = failure === null ? (sinkProblem ?? "") : (failure.error?.message ?? failure.message);
   if (staleAt !== null && now >= staleAt && (isSeen || lastBackupRun !== null || sinkProblem !== null)) {
     return { health: "stale", healthText: sentence(`${newest}, and a newer one should be there`, why) };

@@ -63,6 +63,20 @@ describe("a history of runs", () => {
     expect(history.runs[0]?.runId).toBe("249");
   });
 
+  it("does not forget what comes seldom for what comes often", async () => {
+    const history = await RunHistory.open(null, "zk", silentLogger);
+    await history.add(run(0, { kind: "verify" }));
+    for (let number = 1; number < 400; number++) await history.add(run(number));
+    expect(history.runs.at(-1)).toMatchObject({ runId: "0", kind: "verify" });
+  });
+
+  it("keeps one of the runs of a slot that are postponed again and again", async () => {
+    const history = await RunHistory.open(null, "zk", silentLogger);
+    await history.add(run(0, { outcome: "failed" }));
+    for (let number = 1; number < 5; number++) await history.add(run(number, { outcome: "postponed", slot: "s" }));
+    expect(history.runs.map(({ runId }) => runId)).toEqual(["4", "0"]);
+  });
+
   it("forgets that a backup was good once it was found damaged", async () => {
     const history = await open();
     await history.add(run(1, { kind: "verify", backupId: "zk-1" }));

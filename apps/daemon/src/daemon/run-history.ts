@@ -4,6 +4,8 @@ import type { RunRecord } from "./daemon-view.ts";
 import { type StateFile, stateFile } from "./state-file.ts";
 
 const REMEMBERED_RUNS = 200;
+/** Of every kind: those that come often do not push out what comes seldom. */
+const REMEMBERED_OF_KIND = 20;
 const REMEMBERED_VERIFICATIONS = 1_000;
 
 interface History {
@@ -75,7 +77,7 @@ export class RunHistory {
 
   /** Failures to keep it are logged: a disk that is full does not stop backups into another one. */
   async add(run: RunRecord): Promise<void> {
-    this.#runs = [run, ...this.#runs].slice(0, REMEMBERED_RUNS);
+    this.#runs = remembered([run, ...this.#runs]);
     if (run.kind === "verify" && run.backupId !== null) {
       this.#verified.delete(run.backupId);
       if (run.outcome === "ok") this.#verified.set(run.backupId, run.finishedAt);
@@ -87,4 +89,17 @@ export class RunHistory {
       this.#logger.warn({ event: "state.failed", err }, "what has run could not be written into stateDir");
     });
   }
+}
+
+function remembered(runs: readonly RunRecord[]): readonly RunRecord[] {
+  const counts = new Map<string, number>();
+  return runs.filter(({ kind, outcome, slot }, index) => {
+    const next = runs[index - 1];
+    // Every half a minute, while something else is at it: only the last one says something.
+    const isRepeated = outcome === "postponed" && next?.outcome === outcome && next.slot === slot && next.kind === kind;
+    if (isRepeated) return false;
+    const count = (counts.get(kind) ?? 0) + 1;
+    counts.set(kind, count);
+    return index < REMEMBERED_RUNS || count <= REMEMBERED_OF_KIND;
+  });
 }

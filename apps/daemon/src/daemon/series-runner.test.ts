@@ -103,7 +103,8 @@ function candidacy(state: Candidacy["state"]): Candidacy & { become(next: Candid
   const listeners: (() => void)[] = [];
   const self = {
     state,
-    since: new Date(),
+    // Long enough ago for what is unreachable to count as down.
+    since: new Date(Date.now() - 120_000),
     holder: { host: "node-b" },
     problem: state === "unreachable" ? "nobody answers" : null,
     stepped: 0,
@@ -279,6 +280,105 @@ describe("a series in the daemon", () => {
     it.runner.runNow();
     await it.runner.close(false);
     expect(it.records.map(({ outcome }) => outcome)).toEqual(["ok"]);
+  });
+
+  it("is aborted after all where it was let go on, and the daemon ends", async () => {
+    let isHeld = true;
+    const source: ScriptedSource = { ...scriptedSource({ a: "one" }) };
+    const { capture } = source;
+    const slow: ScriptedSource = {
+      ...source,
+      async capture(request, context) {
+        while (isHeld && !context.signal.aborted) await sleep(10);
+        return capture(request, context);
+      },
+    };
+    const it = await make({ schedule: { interval: YEAR, firstRun: "scheduled" } }, { source: slow });
+    await begin(it);
+    it.runner.runNow();
+    const gone = it.runner.close(false);
+    await sleep(50);
+    expect(it.records).toEqual([]);
+    await it.runner.close(true);
+    await gone;
+    isHeld = false;
+    expect(it.records.map(({ outcome }) => outcome)).toEqual(["aborted"]);
+  });
+
+  it("does not begin once it was closed", async () => {
+    const it = await make({});
+    await it.runner.place();
+    await it.runner.close(true);
+    it.runner.start();
+    await sleep(50);
+    expect(it.records).toEqual([]);
+  });
+
+  it("does not add up what runs come late by", async () => {
+    const it = await make({ schedule: { interval: 1, jitter: 1 } });
+    await begin(it);
+    await until(() => it.records.length === 4);
+    const slots = it.records.slice(1).map(({ slot }) => Date.parse(slot ?? ""));
+    expect((slots[2] ?? 0) - (slots[0] ?? 0)).toBe(2_000);
+  });
+
+  it("steps back where it fails by what is only here", async () => {
+    const election = candidacy("elected");
+    const source: ScriptedSource = { ...scriptedSource({ a: "one" }), elect: async () => election };
+    source.failures.push(new BackypError("ERR_SOURCE_DAMAGED", "the snapshot is damaged"));
+    const it = await make({ runOn: "elected", schedule: { interval: YEAR } }, { source });
+    const first = it.next("backup");
+    await begin(it);
+    expect(await first).toMatchObject({ outcome: "failed" });
+    expect(election.stepped).toBe(1);
+  });
+
+  it("does not take an election for down that was just not reached yet", async () => {
+    const election = { ...candidacy("unreachable"), since: new Date() };
+    const source: ScriptedSource = { ...scriptedSource({ a: "one" }), elect: async () => election };
+    const it = await make({ runOn: "elected", ifElectionDown: "run", schedule: { interval: YEAR } }, { source });
+    await begin(it);
+    await sleep(100);
+    expect(it.records).toEqual([]);
+  });
+
+  it("goes on when who listens to it fails", async () => {
+    const it = await make({ schedule: { interval: YEAR } });
+    it.events.on("changed", () => {
+      throw new Error("a listener's mistake");
+    });
+    const first = it.next("backup");
+    await begin(it);
+    expect(await first).toMatchObject({ outcome: "ok" });
+    expect(it.lines().some(({ event }) => event === "listener.failed")).toBe(true);
+  });
+
+  it("does not believe a backup of the future", async () => {
+    const sink = memorySink();
+    const it = await make({ schedule: { interval: YEAR } }, { sink });
+    const { prefix } = it.runner.status();
+    const ahead = openSeries({
+      prefix,
+      source: scriptedSource({ a: "one" }),
+      sink,
+      logger: silentLogger,
+      clock: () => new Date(Date.UTC(9999, 0, 1)),
+    });
+    await ahead.backup();
+    const first = it.next("backup");
+    await begin(it);
+    const { backupId } = await first;
+    expect(it.runner.status().lastGood?.id).toBe(backupId);
+  });
+
+  it("does not let one who asks keep others from what they ask for", async () => {
+    const it = await make({ schedule: { interval: YEAR, firstRun: "scheduled" } });
+    const gone = new AbortController();
+    const one = it.runner.backups({ signal: gone.signal });
+    const other = it.runner.backups();
+    gone.abort(new BackypError("ERR_ABORTED", "gone"));
+    await expect(one).rejects.toMatchObject({ code: "ERR_ABORTED" });
+    expect(await other).toEqual([]);
   });
 
   it("runs only on the host that is named", async () => {

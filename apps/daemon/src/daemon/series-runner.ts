@@ -5,6 +5,7 @@ import {
   BackypError,
   type Candidacy,
   cronSchedule,
+  type ErrorCode,
   intervalSchedule,
   isBackypError,
   type Manifest,
@@ -47,6 +48,11 @@ const LATE_MS = 3_600_000;
 const LOOK_INTERVAL_MS = 300_000;
 /** How often it is seen that time has passed: a series becomes stale by itself. */
 const TICK_MS = 10_000;
+
+/** What clocks of different nodes may differ by. */
+const CLOCKS_DIFFER_MS = 300_000;
+/** Before that nobody knows whether the election is down or was just not reached yet. */
+const ELECTION_DOWN_MS = 60_000;
 
 /** What a runner is made of. Closing it closes the series. */
 export interface SeriesRunnerOptions {
@@ -92,15 +98,17 @@ export class SeriesRunner implements SeriesView {
   #retired = false;
   #saidOfSink: string | null = null;
   #working: Promise<void> = Promise.resolve();
+  #closed: Promise<void> | null = null;
 
   constructor(options: SeriesRunnerOptions) {
     this.#options = options;
     this.name = options.name;
     this.#schedule = scheduleOf(options.config.schedule ?? DEFAULT_SCHEDULE);
-    this.#list = new BackupList(options.opened.series, {
-      verifiedAt: (id) => options.history.verifiedAt(id),
+    const beside = {
+      verifiedAt: (id: string) => options.history.verifiedAt(id),
       restoreCommand: options.restoreCommand,
-    });
+    };
+    this.#list = new BackupList(options.opened.series, beside, this.#closing.signal);
     this.#follow();
   }
 
@@ -122,14 +130,30 @@ export class SeriesRunner implements SeriesView {
 
   /** Pays what a run that died has left, and begins with the schedule. What fails of it is logged and tried again. */
   start(): void {
-    this.#working = this.#background();
+    if (this.#retired) return;
+    this.#working = this.#background().catch((err: unknown) => {
+      this.#options.logger.error({ event: "series.failed", err }, (err as Error).message);
+    });
   }
 
-  /** Ends what is under way, if `abort`, or else waits for its end; then gives everything back. Begins nothing more. */
-  async close(abort: boolean): Promise<void> {
+  /**
+   * Ends what is under way, if `abort`, or else waits for its end; then gives everything back. Begins nothing more. May be
+   * called again, to abort what was waited for.
+   */
+  close(abort: boolean): Promise<void> {
     this.#retired = true;
-    if (!abort) await this.#ended;
+    if (abort) this.#abort();
+    this.#closed ??= this.#end();
+    return this.#closed;
+  }
+
+  #abort(): void {
     this.#closing.abort(new BackypError("ERR_ABORTED", "the daemon was told to stop"));
+  }
+
+  async #end(): Promise<void> {
+    await this.#ended;
+    this.#abort();
     await Promise.all(Object.values(this.#schedulers).map((scheduler) => scheduler.close()));
     await this.#ended;
     await this.#working;
@@ -166,7 +190,7 @@ export class SeriesRunner implements SeriesView {
       next: this.#nextRun(),
       current: this.#current,
       lastRun: history.runs[0] ?? null,
-      failuresInARow: failuresIn(backupRuns),
+      failuresInARow: failuresIn(backupRuns, lastGood),
       lastGood,
       staleAt: staleAt?.toISOString() ?? null,
       lastVerified: history.lastVerified,
@@ -269,10 +293,14 @@ export class SeriesRunner implements SeriesView {
       schedule: scheduleOf(config.verify.schedule),
       firstRun: config.verify.schedule.firstRun ?? "scheduled",
       jitterMs: (config.verify.schedule.jitter ?? 0) * 1000,
+      mayRun: () => common.mayRun() && this.#list.items?.[0] !== undefined,
       newest: async (now) => {
         const last = history.runs.find(
-          ({ kind, outcome, startedAt }) =>
-            kind === "verify" && outcome !== "aborted" && Date.parse(startedAt) <= now.getTime(),
+          ({ kind, trigger, outcome, startedAt }) =>
+            kind === "verify" &&
+            trigger !== "request" &&
+            (outcome === "ok" || outcome === "damaged") &&
+            Date.parse(startedAt) <= now.getTime(),
         );
         return last === undefined ? null : new Date(last.slot ?? last.startedAt);
       },
@@ -281,24 +309,33 @@ export class SeriesRunner implements SeriesView {
   }
 
   /**
-   * When the newest backup was taken. A sink that cannot be listed does not keep the next one from being tried: if that
-   * fails too, it is a failed run, of which people are told.
+   * When the newest backup was taken: its slot, where that is known, so that what a run comes late by does not add up. A
+   * sink that cannot be listed does not keep the next one from being tried: if that fails too, it is a failed run, of which
+   * people are told. But who was elected meanwhile has to know what others have made.
    */
   async #newest(now: Date, signal: AbortSignal): Promise<Date | null> {
-    const { history } = this.#options;
+    const { runs } = this.#options.history;
+    const made = runs.filter(({ kind, outcome }) => kind === "backup" && outcome === "ok");
     try {
       await this.#list.look(signal);
       this.#saidOfSink = null;
       this.#changed();
-      return newestAt(this.#list.items ?? [], now);
     } catch (err) {
       if (signal.aborted) throw err;
       this.#sinkUnreadable(err);
-      const ids = history.runs.flatMap(({ outcome, backupId }) =>
-        outcome === "ok" && backupId !== null ? [{ id: backupId }] : [],
-      );
-      return newestAt(ids, now);
+      if (this.#placement.candidacy !== null && this.#list.items === null) throw err;
     }
+    const seen = newestAt(this.#list.items?.map(({ id }) => id) ?? [], now);
+    const own = newestAt(
+      made.map(({ backupId }) => backupId ?? ""),
+      now,
+    );
+    const newest = (own?.time ?? 0) > (seen?.time ?? 0) && this.#list.problem !== null ? own : seen;
+    if (newest === null) return null;
+    const run = made.find(({ backupId }) => backupId === newest.id);
+    // The slot of a first one is only where it would have been: others count from it itself.
+    const slot = run === undefined || run.trigger === "first" ? null : run.slot;
+    return new Date(slot === null ? newest.time : Date.parse(slot));
   }
 
   /** Says so, once for as long as it stays the same. */
@@ -312,7 +349,8 @@ export class SeriesRunner implements SeriesView {
   #mayRun(): boolean {
     const { candidacy } = this.#placement;
     if (candidacy === null || candidacy.state === "elected") return true;
-    return candidacy.state === "unreachable" && this.#options.config.ifElectionDown === "run";
+    if (candidacy.state !== "unreachable" || this.#options.config.ifElectionDown !== "run") return false;
+    return Date.now() - candidacy.since.getTime() > ELECTION_DOWN_MS;
   }
 
   async #runPlanned(
@@ -364,7 +402,7 @@ export class SeriesRunner implements SeriesView {
     this.#skipped = null;
     const { logger, events } = this.#options;
     logger.info({ event: "run.start", runId: started.runId, kind, trigger, slot: started.slot }, `${kind} begins`);
-    events.emit("run:start", this.name, started);
+    this.#tell(() => events.emit("run:start", this.name, started));
     this.#changed();
     const signals = [this.#closing.signal, ...(abort === undefined ? [] : [abort])];
     const ended = this.#toItsEnd(started, work, AbortSignal.any(signals));
@@ -390,7 +428,7 @@ export class SeriesRunner implements SeriesView {
       ending = await work(signal);
     } catch (thrown) {
       cause = thrown;
-      ending = endingOf(thrown, signal);
+      ending = endingOf(kind, thrown, signal);
       if (ending.outcome === "failed" || ending.outcome === "damaged") error = runErrorOf(thrown);
     }
     const record: RunRecord = {
@@ -416,14 +454,16 @@ export class SeriesRunner implements SeriesView {
     if (record.outcome === "ok") await this.#list.look(this.#closing.signal).catch(() => {});
     this.#current = null;
     const planned = this.#schedulers.backup?.planned ?? null;
-    if (kind === "backup" && planned?.slot.toISOString() === slot) this.#overPlan = planned;
-    events.emit("run:end", this.name, record);
+    const isOver = record.outcome !== "postponed" && record.outcome !== "lost";
+    if (kind === "backup" && isOver && planned?.slot.toISOString() === slot) this.#overPlan = planned;
+    this.#tell(() => events.emit("run:end", this.name, record));
     this.#changed();
     this.#afterRun(record);
     return record;
   }
 
-  #afterRun({ kind, outcome, trigger }: RunRecord): void {
+  #afterRun({ kind, outcome, trigger, error }: RunRecord): void {
+    if (error !== null && OF_THIS_NODE.has(error.code)) void this.#placement.candidacy?.stepBack();
     this.#preferOther();
     // What waits for its turn. Who has begun this run knows how it ended, and when it wants the next one.
     for (const [other, scheduler] of Object.entries(this.#schedulers)) {
@@ -565,8 +605,19 @@ export class SeriesRunner implements SeriesView {
   }
 
   #changed(): void {
-    this.#lastHealth = this.status().health;
-    this.#options.events.emit("changed", this.name);
+    this.#tell(() => {
+      this.#lastHealth = this.status().health;
+      this.#options.events.emit("changed", this.name);
+    });
+  }
+
+  /** Whoever listens must not be able to stop a run. */
+  #tell(emit: () => void): void {
+    try {
+      emit();
+    } catch (err) {
+      this.#options.logger.error({ event: "listener.failed", err }, (err as Error).message);
+    }
   }
 }
 
@@ -577,44 +628,62 @@ function scheduleOf(config: ScheduleConfig): Schedule {
   return "cron" in config ? cronSchedule(config.cron, config.timeZone) : intervalSchedule(config.interval * 1000);
 }
 
-/** Failures since the last success; `runs` are newest first. */
-function failuresIn(runs: readonly RunRecord[]): number {
-  const lastGood = runs.findIndex(({ outcome }) => outcome === "ok");
-  return runs.slice(0, lastGood === -1 ? undefined : lastGood).filter(({ outcome }) => outcome === "failed").length;
+/** Failures since the last good backup, whoever made that; `runs` are newest first. */
+function failuresIn(runs: readonly RunRecord[], lastGood: SeriesStatus["lastGood"]): number {
+  const isBefore = ({ outcome, startedAt }: RunRecord): boolean =>
+    outcome === "ok" || (lastGood !== null && startedAt < lastGood.startedAt);
+  const before = runs.findIndex(isBefore);
+  return runs.slice(0, before === -1 ? undefined : before).filter(({ outcome }) => outcome === "failed").length;
 }
 
+/** The newest good one. What is of the future comes from a clock that was wrong, and says nothing. */
 function lastGoodOf(items: readonly BackupSummary[]): SeriesStatus["lastGood"] {
-  const good = items.find(({ verified }) => verified);
+  const now = new Date(Date.now() + CLOCKS_DIFFER_MS).toISOString();
+  const good = items.find(({ verified, startedAt }) => verified && startedAt <= now);
   return good === undefined ? null : { id: good.id, startedAt: good.startedAt, upToTime: good.upToTime };
 }
 
-/** The time in the newest id that is not of the future: some clock may have been wrong. */
-function newestAt(items: readonly Pick<BackupSummary, "id">[], now: Date): Date | null {
-  for (const { id } of items) {
+/** The newest of the ids, which are newest first, that is not of the future: some clock may have been wrong. */
+function newestAt(ids: readonly string[], now: Date): { readonly id: string; readonly time: number } | null {
+  for (const id of ids) {
     const time = timeOfBackupId(id);
-    if (time !== null && time <= now.getTime()) return new Date(time);
+    if (time !== null && time <= now.getTime()) return { id, time };
   }
   return null;
 }
 
 /** How a run ended that threw. */
-function endingOf(thrown: unknown, signal: AbortSignal): Ending {
-  const { message } = signal.aborted ? abortError(signal) : (thrown as Error);
-  if (signal.aborted && !isBackypError(thrown, "ERR_NODE_DOWN")) return { outcome: "aborted", message };
-  if (!isBackypError(thrown)) return { outcome: "failed", message: String(thrown) };
-  switch (thrown.code) {
-    case "ERR_SLOT_TAKEN":
-      return { outcome: "taken", message };
-    case "ERR_NOT_ELECTED":
-      return { outcome: "lost", message };
-    case "ERR_BUSY":
-      return { outcome: "postponed", message };
-    case "ERR_ARCHIVE_CORRUPT":
-    case "ERR_CHECKSUM_MISMATCH":
-    case "ERR_BACKUP_DAMAGED":
-    case "ERR_MANIFEST_INVALID":
-      return { outcome: "damaged", message };
-    default:
-      return { outcome: "failed", message };
+function endingOf(kind: RunKind, thrown: unknown, signal: AbortSignal): Ending {
+  if (signal.aborted && !isBackypError(thrown, "ERR_NODE_DOWN")) {
+    return { outcome: "aborted", message: abortError(signal).message };
   }
+  if (!isBackypError(thrown)) return { outcome: "failed", message: String(thrown) };
+  const { code, message } = thrown;
+  if (kind === "verify" && DAMAGE.has(code)) return { outcome: "damaged", message };
+  return { outcome: OUTCOMES[code] ?? "failed", message };
 }
+
+const OUTCOMES: Partial<Record<ErrorCode, Outcome>> = {
+  ERR_SLOT_TAKEN: "taken",
+  ERR_NOT_ELECTED: "lost",
+  ERR_BUSY: "postponed",
+};
+
+/** What a verification can find. */
+const DAMAGE: ReadonlySet<ErrorCode> = new Set([
+  "ERR_ARCHIVE_CORRUPT",
+  "ERR_CHECKSUM_MISMATCH",
+  "ERR_BACKUP_DAMAGED",
+  "ERR_MANIFEST_INVALID",
+  "ERR_SOURCE_DAMAGED",
+]);
+
+/** Failures that are this node's own: another one may do better. */
+const OF_THIS_NODE: ReadonlySet<ErrorCode> = new Set([
+  "ERR_SOURCE_UNAVAILABLE",
+  "ERR_SOURCE_CHANGED",
+  "ERR_SOURCE_DAMAGED",
+  "ERR_NODE_CONTROL",
+  "ERR_NODE_DOWN",
+  "ERR_STOP_REFUSED",
+]);

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { DaemonConfig, HttpConfig } from "../config.ts";
-import { startHttp } from "../http/start-http.ts";
+import { type Identity, readIdentity, startHttp } from "../http/start-http.ts";
 import { statusPage } from "../http/status-page.ts";
 import { createMetrics, type Metrics } from "../metrics/metrics.ts";
 import { type Notifications, startNotifications } from "../notifications/notifications.ts";
@@ -13,6 +13,7 @@ export class Services {
   readonly #logger: DaemonLogger;
   readonly #metrics: Metrics;
   #config: DaemonConfig | null = null;
+  #identity: Identity | null = null;
   readonly #notifications: Notifications;
   #http: { readonly url: string; close(): Promise<void> } | null = null;
 
@@ -29,26 +30,21 @@ export class Services {
    *
    * @throws BackypError `ERR_CONFIG_INVALID` where it cannot listen, and what `commit` throws
    */
-  async take(config: DaemonConfig, commit: () => Promise<void> = async () => {}): Promise<void> {
+  async take(config: DaemonConfig, commit: () => Promise<void>): Promise<void> {
     const before = this.#config;
     // Certificates are renewed under the same names.
     const hasCertificate = config.http !== false && config.http.tls !== undefined;
     const listensAnew = before === null || hasCertificate || !isDeepStrictEqual(before.http, config.http);
-    if (listensAnew) {
-      await this.#http?.close();
-      this.#http = null;
-    }
+    // Read before anything is given up for it.
+    const identity = config.http === false ? null : await readIdentity(config.http.tls);
     try {
-      if (listensAnew) await this.#listen(config.http);
+      if (listensAnew) await this.#listen(config.http, identity);
       await commit();
     } catch (error) {
-      if (listensAnew) {
-        await this.#http?.close();
-        this.#http = null;
-        if (before !== null) await this.#listen(before.http);
-      }
+      if (listensAnew && before !== null) await this.#listen(before.http, this.#identity);
       throw error;
     }
+    this.#identity = identity;
     this.#notifications.retarget(config.notifications);
     this.#config = config;
   }
@@ -65,12 +61,15 @@ export class Services {
     return url === null || /^https?:\/\/(127\.|localhost[:/]|\[::1\])/.test(url) ? null : url;
   }
 
-  async #listen(config: HttpConfig | false): Promise<void> {
+  /** In place of where it has listened before. */
+  async #listen(config: HttpConfig | false, identity: Identity | null): Promise<void> {
+    await this.#http?.close();
+    this.#http = null;
     if (config === false) return;
     const logger = this.#logger;
     const page = statusPage();
     const metrics = (): ReturnType<Metrics["collect"]> => this.#metrics.collect();
-    const http = await startHttp(this.#view, config, { metrics, page: () => page, logger });
+    const http = await startHttp(this.#view, config, { metrics, page: () => page, logger }, identity);
     this.#http = http;
     logger.info({ event: "http.listens", url: http.url }, `the status page is at ${http.url}`);
   }

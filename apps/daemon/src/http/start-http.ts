@@ -30,16 +30,21 @@ export interface HttpServer {
 }
 
 /**
- * Serves the daemon's state, and takes requests to run and verify from who has the token. Certificate and key are read
- * once: who renews them has to restart the daemon.
+ * Serves the daemon's state, and takes requests to run and verify from who has the token.
  *
+ * @param tls what it shows its clients (see {@link readIdentity}); null for plain HTTP. Default: what `config` names
  * @throws BackypError `ERR_CONFIG_INVALID` if it cannot listen there, or certificate and key are not good
  */
-export async function startHttp(view: DaemonView, config: HttpConfig, parts: HttpParts): Promise<HttpServer> {
-  const tls = await readIdentity(config.tls);
+export async function startHttp(
+  view: DaemonView,
+  config: HttpConfig,
+  parts: HttpParts,
+  tls?: Identity | null,
+): Promise<HttpServer> {
+  const identity = tls === undefined ? await readIdentity(config.tls) : tls;
   let server: Server | undefined;
   const { app } = await createHttpApp(view, config, parts, (listener) => {
-    server = createLimitedServer(listener, tls);
+    server = createLimitedServer(listener, identity);
     return server;
   });
   try {
@@ -50,7 +55,7 @@ export async function startHttp(view: DaemonView, config: HttpConfig, parts: Htt
   }
   const address = app.server.address() as AddressInfo;
   const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
-  const url = `${tls === null ? "http" : "https"}://${host}:${address.port}`;
+  const url = `${identity === null ? "http" : "https"}://${host}:${address.port}`;
 
   let closed: Promise<void> | null = null;
   return {
@@ -66,7 +71,8 @@ export async function startHttp(view: DaemonView, config: HttpConfig, parts: Htt
   };
 }
 
-interface Identity {
+/** A certificate and its key, as PEM. */
+export interface Identity {
   readonly cert: Buffer;
   readonly key: Buffer;
 }
@@ -93,7 +99,12 @@ function createLimitedServer(listener: RequestListener, tls: Identity | null): S
   return server;
 }
 
-async function readIdentity(files: HttpConfig["tls"]): Promise<Identity | null> {
+/**
+ * Reads certificate and key, and sees whether they belong together.
+ *
+ * @throws BackypError `ERR_CONFIG_INVALID`
+ */
+export async function readIdentity(files: HttpConfig["tls"]): Promise<Identity | null> {
   if (files === undefined) return null;
   const [cert, key] = await Promise.all([readPem(files.certFile, "certFile"), readPem(files.keyFile, "keyFile")]);
   try {
