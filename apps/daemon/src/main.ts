@@ -48,6 +48,8 @@ const exitCode = await runCli(process.argv.slice(2), {
   onReload: (listener) => reloads.push(listener),
 });
 process.exitCode = exitCode;
+// The daemon has ended, whatever a plugin or a reader of the log that sleeps still holds on to.
+if (reloads.length > 0) setTimeout(() => process.exit(exitCode), 5_000).unref();
 process.on("exit", () => {
   if (outputLost && exitCode === ExitCode.ok) process.exitCode = ExitCode.failed;
 });

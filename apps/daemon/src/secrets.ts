@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { BackypError } from "@zk-backyp/core";
 
@@ -61,6 +61,8 @@ function fromEnvironment(name: string, where: string): string {
 
 function fromFile(path: string, where: string): string {
   try {
+    // A pipe that nobody writes into would never be read to its end.
+    if (!statSync(path).isFile()) throw new Error("it is not a file");
     return remember(readFileSync(path, "utf8").replace(/\r?\n$/, ""));
   } catch (cause) {
     throw new BackypError("ERR_CONFIG_INVALID", `${where}: cannot read ${path}: ${(cause as Error).message}`, {

@@ -1,4 +1,5 @@
-import { access, chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { access, chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectZooKeeper, makeCertificates, requirePart, writeSampleData, zooKeeperMissing } from "@zk-backyp/testbed";
@@ -286,6 +287,24 @@ describe.skipIf(!requirePart(zooKeeperMissing()))("the daemon beside a real serv
     const daemon = start();
     expect(await daemon.ended).toBe(2);
     expect(daemon.stderr()).toContain(text);
+  });
+
+  it("ends with 2 where its configuration is a pipe, and does not wait for somebody to write into it", async () => {
+    await rm(config, { force: true });
+    execFileSync("mkfifo", [config]);
+    const daemon = start();
+    expect(await daemon.ended).toBe(2);
+    expect(daemon.stderr()).toContain("it is not a file");
+    await rm(config);
+  });
+
+  it("ends with 2 rather than leave a series out whose name JavaScript loses", async () => {
+    await configure();
+    const text = await readFile(config, "utf8");
+    await writeFile(config, text.replace('"series":{', '"series":{"__proto__":{},'));
+    const daemon = start();
+    expect(await daemon.ended).toBe(2);
+    expect(daemon.stderr()).toContain("__proto__");
   });
 
   it("ends with an error when somebody else listens there, and says who is in the way", async () => {

@@ -37,6 +37,11 @@ export async function daemon(
     isAsked = true;
   };
   onReload(() => reload());
+  // What nobody catches ends the process as ever, but not without a line in the log.
+  process.once("uncaughtException", (err) => {
+    logger.error({ event: "daemon.crashed", err }, `the daemon ends by an error that nobody foresaw: ${err.message}`);
+    process.exit(ExitCode.failed);
+  });
   try {
     const config = await readConfiguration(flags.config);
     logger.level = config.log.level;
@@ -52,7 +57,6 @@ export async function daemon(
       await ended(signal);
       manager.stopping();
       logger.info({ event: "daemon.stop" }, "the daemon ends: what is under way is ended first");
-      await reloads.settled();
     } finally {
       await running.stop();
       await services.close();
@@ -78,7 +82,7 @@ function reloader(
   daemon: Daemon,
   services: Services,
   { manager, logger }: { readonly manager: ServiceManager; readonly logger: DaemonLogger },
-): { request(): void; settled(): Promise<void> } {
+): { request(): void } {
   let reloading: Promise<void> = Promise.resolve();
   let waiting = false;
   const reload = async (): Promise<void> => {
@@ -105,7 +109,6 @@ function reloader(
       waiting = true;
       reloading = reloading.then(reload);
     },
-    settled: () => reloading,
   };
 }
 

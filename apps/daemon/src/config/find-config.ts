@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { BackypError, isBackypError } from "@zk-backyp/core";
@@ -39,8 +39,13 @@ export async function findConfig(path: string | undefined): Promise<FoundConfig 
     loaders: { ".js": importModule, ".mjs": importModule, ".ts": importModule },
   });
   try {
+    // A pipe that nobody writes into would never be read to its end.
+    if (path !== undefined && !(await stat(path)).isFile()) throw new Error("it is not a file");
     const found = await (path === undefined ? explorer.search() : explorer.load(resolve(path)));
     if (found === null) return null;
+    const { series } = (found.config ?? {}) as { readonly series?: object | null };
+    // JavaScript would lose it without a word.
+    if (Object.hasOwn(series ?? {}, "__proto__")) throw new Error("series.__proto__: a series cannot be called that");
     const yaml = /\.ya?ml$/.test(found.filepath) ? await readFile(found.filepath, "utf8") : null;
     return { path: found.filepath, folder: dirname(found.filepath), content: found.config ?? null, yaml };
   } catch (cause) {

@@ -143,7 +143,7 @@ export interface CurrentRun {
 
 /**
  * `damaged`: a verification found damage. `skipped`: there was nothing to do, or not now. `postponed`: something else was
- * at it, and it is tried again in half a minute. `taken`: another daemon has stored
+ * at it; what was scheduled is tried again in half a minute. `taken`: another daemon has stored
  * the backup for this slot. `lost`: this node was no longer the elected one when it came to storing the backup.
  */
 export type Outcome = "ok" | "failed" | "damaged" | "skipped" | "postponed" | "taken" | "lost" | "aborted";

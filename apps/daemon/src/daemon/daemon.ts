@@ -9,6 +9,10 @@ import type { DaemonEvents, DaemonStatus, DaemonView, SeriesView } from "./daemo
 import type { DaemonLogger } from "./log.ts";
 import { RunHistory } from "./run-history.ts";
 import { SeriesRunner } from "./series-runner.ts";
+import { Turns } from "./turns.ts";
+
+/** What a run needs of memory and bandwidth is there so many times: of many series that are due at once some wait. */
+const RUNS_AT_ONCE = 4;
 
 /** A series at work, and what it was made from. */
 interface Running {
@@ -22,6 +26,7 @@ export class Daemon implements DaemonView {
   readonly events: EventEmitter<DaemonEvents> = new EventEmitter();
   readonly #logger: DaemonLogger;
   readonly #host: string = hostname();
+  readonly #turns: Turns = new Turns(RUNS_AT_ONCE);
   readonly #startedAt: string = new Date().toISOString();
   #state: DaemonStatus["state"] = "running";
   #config: DaemonStatus["config"];
@@ -78,6 +83,7 @@ export class Daemon implements DaemonView {
         await runner.place();
         next.set(name, { runner, madeFrom });
       }
+      if (this.#state === "stopping") throw new BackypError("ERR_ABORTED", "the daemon is stopping");
     } catch (error) {
       for (const runner of begun) await this.#close(runner, true);
       throw error;
@@ -120,6 +126,7 @@ export class Daemon implements DaemonView {
     const restoreCommand = (id: string): string =>
       ["zk-backyp", "restore", id, "--config", config.path, "--series", name, "--to", `./${id}`].map(quoted).join(" ");
     const { events } = this;
+    const turns = this.#turns;
     return new SeriesRunner({
       name,
       config: series,
@@ -127,6 +134,7 @@ export class Daemon implements DaemonView {
       history,
       logger,
       events,
+      turns,
       host: this.#host,
       restoreCommand,
     });

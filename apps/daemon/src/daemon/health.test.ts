@@ -64,8 +64,14 @@ describe("a series", () => {
       "no backup yet",
     ],
     [
-      "is unknown before the store was seen, however late it is",
+      "is stale in time also where the store was never seen",
       { ...well, lastGood: null, lastBackupRun: null, isSeen: false, staleAt: earlier },
+      "stale",
+      "no good backup",
+    ],
+    [
+      "is unknown before the store was seen",
+      { ...well, lastGood: null, lastBackupRun: null, isSeen: false },
       "unknown",
       "not looked at",
     ],

@@ -25,7 +25,7 @@ export function healthOf({ now, lastGood, staleAt, lastBackupRun, sinkProblem, i
   const isOver = lastGood !== null && lastBackupRun !== null && lastGood.startedAt > lastBackupRun.startedAt;
   const failure = lastBackupRun !== null && BAD.has(lastBackupRun.outcome) && !isOver ? lastBackupRun : null;
   const why = failure === null ? (sinkProblem ?? "") : (failure.error?.message ?? failure.message);
-  if (staleAt !== null && now >= staleAt && (isSeen || lastBackupRun !== null || sinkProblem !== null)) {
+  if (staleAt !== null && now >= staleAt) {
     return { health: "stale", healthText: sentence(`${newest}, and a newer one should be there`, why) };
   }
   if (failure !== null) return { health: "failing", healthText: sentence(`The last backup failed. ${newest}`, why) };

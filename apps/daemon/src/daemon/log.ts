@@ -3,6 +3,7 @@ import { isBackypError, type Logger } from "@zk-backyp/core";
 import { pino, type SerializedError, stdSerializers, stdTimeFunctions } from "pino";
 import pretty from "pino-pretty";
 import { withoutSecrets } from "../secrets.ts";
+import { cut } from "./remedies.ts";
 
 /** How much is said. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
@@ -51,5 +52,6 @@ function forPeople(write: (text: string) => void): { write(line: string): unknow
 function describeError(error: unknown): object {
   if (!isBackypError(error)) return stdSerializers.err(error as Error) as SerializedError;
   const { code, message, details, cause } = error;
-  return { code, message, details, ...(cause instanceof Error ? { cause: cause.message } : {}) };
+  const why = cause instanceof Error ? { cause: cut(cause.message) } : {};
+  return { code, message: cut(message), details, ...why };
 }

@@ -37,8 +37,17 @@ const remedies: Readonly<Record<ErrorCode, string>> = {
   ERR_INTERNAL: "This was not foreseen: report it with the log of this run.",
 };
 
+/** Longer messages come from somebody who has put data into them. */
+const MOST_CHARS = 4_000;
+
+/** As much of a message as a list, a log and a state file can take. */
+export function cut(message: string): string {
+  return message.length <= MOST_CHARS ? message : `${message.slice(0, MOST_CHARS)}... (${message.length} characters)`;
+}
+
 /** What is told of a failure. */
 export function runErrorOf(cause: unknown): RunError {
-  const { code, message } = withCode(cause);
+  const { code, message: whole } = withCode(cause);
+  const message = cut(whole);
   return { code, message, remedy: remedies[code] ?? remedies.ERR_INTERNAL };
 }

@@ -73,7 +73,8 @@ describe("a history of runs", () => {
   it("keeps one of the runs of a slot that are postponed again and again", async () => {
     const history = await RunHistory.open(null, "zk", silentLogger);
     await history.add(run(0, { outcome: "failed" }));
-    for (let number = 1; number < 5; number++) await history.add(run(number, { outcome: "postponed", slot: "s" }));
+    for (let number = 1; number < 5; number++)
+      await history.add(run(number, { outcome: "postponed", slot: "2026-11-22T00:00:00.000Z" }));
     expect(history.runs.map(({ runId }) => runId)).toEqual(["4", "0"]);
   });
 

@@ -16,19 +16,31 @@ interface History {
   readonly verified: readonly (readonly [id: string, at: string])[];
 }
 
-// Its own file: what it looks like inside is checked as far as it would do harm.
+const time = z.iso.datetime();
+const text = z.string().nullable();
+const count = z.number().nonnegative().nullable();
+
+/** Of whatever release wrote it: words that this one does not know are shown as they are. */
+const runSchema = z.looseObject({
+  runId: z.string(),
+  kind: z.string(),
+  trigger: z.string(),
+  slot: time.nullable(),
+  startedAt: time,
+  finishedAt: time,
+  durationMs: z.number().nonnegative(),
+  outcome: z.string(),
+  backupId: text,
+  bytes: count,
+  downtimeMs: count,
+  message: z.string(),
+  error: z.object({ code: z.string(), message: z.string(), remedy: z.string() }).nullable(),
+}) as unknown as z.ZodType<RunRecord>;
+
 const schema: z.ZodType<History> = z.object({
   formatVersion: z.literal(1),
-  runs: z.array(
-    z.looseObject({
-      runId: z.string(),
-      kind: z.string(),
-      outcome: z.string(),
-      startedAt: z.iso.datetime(),
-      finishedAt: z.iso.datetime(),
-    }),
-  ) as unknown as z.ZodType<RunRecord[]>,
-  verified: z.array(z.tuple([z.string(), z.iso.datetime()])),
+  runs: z.array(runSchema),
+  verified: z.array(z.tuple([z.string(), time])),
 });
 
 /** The runs of a series that have ended. */
@@ -49,7 +61,14 @@ export class RunHistory {
    * @throws BackypError `ERR_CONFIG_INVALID` when the directory may not be read
    */
   static async open(directory: string | null, series: string, logger: Logger): Promise<RunHistory> {
-    const parse = (raw: unknown): History | null => schema.safeParse(raw).data ?? null;
+    const parse = (raw: unknown): History | null => {
+      const { data, error } = schema.safeParse(raw);
+      if (error !== undefined) {
+        const fields = { event: "state.unusable", issues: error.issues.slice(0, 3).map(({ path }) => path.join(".")) };
+        logger.warn(fields, "what stateDir has of earlier runs cannot be used, and is begun anew");
+      }
+      return data ?? null;
+    };
     const history = new RunHistory(directory === null ? null : stateFile(directory, series, parse), logger);
     const state = await history.#file?.read();
     if (state) {

@@ -8,6 +8,7 @@ import type { DaemonEvents, RunRecord } from "./daemon-view.ts";
 import { createDaemonLogger } from "./log.ts";
 import { RunHistory } from "./run-history.ts";
 import { SeriesRunner } from "./series-runner.ts";
+import { Turns } from "./turns.ts";
 
 interface Made {
   readonly runner: SeriesRunner;
@@ -61,6 +62,7 @@ async function make(
     logger,
     events,
     host: "node-a",
+    turns: new Turns(1),
     restoreCommand: (id) => `restore ${id}`,
   });
   runners.push(runner);

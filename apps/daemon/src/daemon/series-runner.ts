@@ -39,6 +39,7 @@ import { healthOf } from "./health.ts";
 import type { DaemonLogger } from "./log.ts";
 import { runErrorOf } from "./remedies.ts";
 import type { RunHistory } from "./run-history.ts";
+import type { Turns } from "./turns.ts";
 
 /** As the origin had it. */
 const DEFAULT_SCHEDULE: ScheduleConfig = { interval: 86_400 };
@@ -64,6 +65,8 @@ export interface SeriesRunnerOptions {
   readonly logger: DaemonLogger;
   readonly events: EventEmitter<DaemonEvents>;
   readonly host: string;
+  /** Shared with the other series: runs wait for theirs. */
+  readonly turns: Turns;
   /** The command line that restores a backup. */
   readonly restoreCommand: (id: string) => string;
 }
@@ -425,7 +428,12 @@ export class SeriesRunner implements SeriesView {
     let error: RunRecord["error"] = null;
     let cause: unknown;
     try {
-      ending = await work(signal);
+      const giveBack = await this.#options.turns.take(signal);
+      try {
+        ending = await work(signal);
+      } finally {
+        giveBack();
+      }
     } catch (thrown) {
       cause = thrown;
       ending = endingOf(kind, thrown, signal);
@@ -657,8 +665,7 @@ function endingOf(kind: RunKind, thrown: unknown, signal: AbortSignal): Ending {
   if (signal.aborted && !isBackypError(thrown, "ERR_NODE_DOWN")) {
     return { outcome: "aborted", message: abortError(signal).message };
   }
-  if (!isBackypError(thrown)) return { outcome: "failed", message: String(thrown) };
-  const { code, message } = thrown;
+  const { code, message } = runErrorOf(thrown);
   if (kind === "verify" && DAMAGE.has(code)) return { outcome: "damaged", message };
   return { outcome: OUTCOMES[code] ?? "failed", message };
 }

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { BackypError } from "@zk-backyp/core";
 import type { DaemonConfig, HttpConfig } from "../config.ts";
 import { type Identity, readIdentity, startHttp } from "../http/start-http.ts";
 import { statusPage } from "../http/status-page.ts";
@@ -14,6 +15,7 @@ export class Services {
   readonly #metrics: Metrics;
   #config: DaemonConfig | null = null;
   #identity: Identity | null = null;
+  #isClosed = false;
   readonly #notifications: Notifications;
   #http: { readonly url: string; close(): Promise<void> } | null = null;
 
@@ -35,13 +37,14 @@ export class Services {
     // Certificates are renewed under the same names.
     const hasCertificate = config.http !== false && config.http.tls !== undefined;
     const listensAnew = before === null || hasCertificate || !isDeepStrictEqual(before.http, config.http);
+    if (this.#isClosed) throw stopping();
     // Read before anything is given up for it.
     const identity = config.http === false ? null : await readIdentity(config.http.tls);
     try {
       if (listensAnew) await this.#listen(config.http, identity);
       await commit();
     } catch (error) {
-      if (listensAnew && before !== null) await this.#listen(before.http, this.#identity);
+      if (listensAnew && before !== null && !this.#isClosed) await this.#listen(before.http, this.#identity);
       throw error;
     }
     this.#identity = identity;
@@ -50,6 +53,7 @@ export class Services {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     await this.#http?.close();
     await this.#notifications.close();
     this.#metrics.close();
@@ -66,6 +70,7 @@ export class Services {
     await this.#http?.close();
     this.#http = null;
     if (config === false) return;
+    if (this.#isClosed) throw stopping();
     const logger = this.#logger;
     const page = statusPage();
     const metrics = (): ReturnType<Metrics["collect"]> => this.#metrics.collect();
@@ -73,4 +78,8 @@ export class Services {
     this.#http = http;
     logger.info({ event: "http.listens", url: http.url }, `the status page is at ${http.url}`);
   }
+}
+
+function stopping(): BackypError {
+  return new BackypError("ERR_ABORTED", "the daemon is stopping");
 }
