@@ -95,6 +95,11 @@ describe("a backup for a slot", () => {
     expect(captures).toBe(0);
   });
 
+  it("is made where the sink has yet to be created by it", async () => {
+    const missing = new BackypError("ERR_SINK_NOT_FOUND", "there is no such directory; make a first backup into it");
+    expect((await backup(open(withFaults(sink, { get: [missing] })))).id).toBe(ID);
+  });
+
   it("is one of several at once, and nothing of the others stays", async () => {
     const runs = await Promise.allSettled([1, 2, 3, 4].map(() => backup()));
     const lost = runs.filter(({ status }) => status === "rejected");

@@ -285,6 +285,8 @@ async function refuseTakenSlot(series: SeriesContext, id: string, signal: AbortS
     await collect(series.sink.get(key, { signal, range: { start: 0, end: 1 } }), 1);
   } catch (error) {
     if (isBackypError(error, "ERR_OBJECT_NOT_FOUND")) return;
+    // A directory that the first backup creates. What else is missing keeps that from being stored.
+    if (isBackypError(error, "ERR_SINK_NOT_FOUND")) return;
     throw error;
   }
   throw slotTaken(series, id);

@@ -145,7 +145,7 @@ const series: z.ZodType<SeriesConfig> = z
       .meta({ description: "With runOn elected, while the election cannot be reached. Default: wait." }),
     staleAfter: z
       .string()
-      .refine((duration) => parseDuration(duration) !== null, "is no duration")
+      .refine((duration) => parseDuration(duration) !== null, "is no duration: write 36h, 14d, 2w, 6m (months) or 1y6m")
       .optional()
       .meta({
         description:

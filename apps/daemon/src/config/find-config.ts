@@ -57,11 +57,15 @@ export async function findConfig(path: string | undefined): Promise<FoundConfig 
 
 /** Why a file cannot be read, without the excerpt from it that parsers like to show: it may hold a secret. */
 function reasonOf(cause: unknown): string {
-  const { name, message, reason, mark } = cause as Error & {
+  const { name, message, reason, mark, code } = cause as NodeJS.ErrnoException & {
     readonly reason?: string;
     readonly mark?: { readonly line: number; readonly column: number };
   };
-  if (mark !== undefined) return `${reason} in line ${mark.line + 1}, column ${mark.column + 1}`;
+  if (mark !== undefined) {
+    const place = `in line ${mark.line + 1}, column ${mark.column + 1}`;
+    return `${reason} ${place}. A text that begins with *, @ or &, or has ": " or " #" in it, needs quotes: "30 2 * * *"`;
+  }
+  if (code === "ENOENT") return "there is no such file: correct the path, or have `zk-backyp init` write one";
   if (name !== "SyntaxError" && name !== "JSONError" && !/JSON/.test(message)) return message;
   const place = /line \d+,? column \d+|position \d+/.exec(message)?.[0];
   return `it is not valid${place === undefined ? "" : `, at ${place}`}`;

@@ -46,7 +46,7 @@ describe("a configuration for the daemon", () => {
 http: { token: { file: long.token } }
 stateDir: state
 notifications:
-  - { use: webhook, url: { env: HOOK_OF_THE_TEST }, headers: { x-key: { file: long.token } } }
+  - { use: webhook, url: { env: HOOK_OF_THE_TEST }, headers: { x-key: { file: long.token } }, body: { key: { file: long.token } } }
   - { use: command, command: [page], on: [stale] }
 `;
     expect(await readDaemonConfig(await configure(text))).toMatchObject({
@@ -59,6 +59,7 @@ notifications:
           use: "webhook",
           url: "https://hooks.example.com/s3cret",
           headers: { "x-key": "0123456789abcdef0123" },
+          body: { key: "0123456789abcdef0123" },
         },
         { use: "command", command: ["page"], on: ["stale"] },
       ],

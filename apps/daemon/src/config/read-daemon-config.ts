@@ -292,7 +292,8 @@ function completedNotification(
   if (!missing.has([...path, "url"].join("\0")) && !isWebAddress(url)) {
     findings.add([...path, "url"], "is no http:// or https:// address");
   }
-  for (const { path: place, message } of checkTemplate(written.body ?? null)) {
+  const body = written.body === undefined ? undefined : fill(written.body, "body");
+  for (const { path: place, message } of checkTemplate(body ?? null)) {
     findings.add([...path, "body", ...place.map(String)], message);
   }
   const headers = fill(written.headers, "headers") as Record<string, string> | undefined;
@@ -301,7 +302,7 @@ function completedNotification(
     if (/[\x00-\x08\x0a-\x1f\x7f]/.test(value))
       findings.add([...path, "headers", name], "holds a line end or the like");
   }
-  return { ...written, url, headers };
+  return { ...written, url, headers, ...(body === undefined ? {} : { body }) };
 }
 
 function isWebAddress(text: string): boolean {

@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import { BackypError } from "@zk-backyp/core";
+import { BackypError, type Logger } from "@zk-backyp/core";
 import { EventEmitter } from "eventemitter3";
 import type { DaemonConfig } from "../config.ts";
 import { openSeriesOf } from "../open-series.ts";
@@ -122,12 +122,17 @@ export class Daemon implements DaemonView {
     if (series === undefined) throw new Error(`no series ${name}`);
     const logger = this.#logger.child({ series: name });
     const history = await this.#historyOf(config.stateDir ?? null, name, logger);
-    const opened = await openSeriesOf(config, name, logger);
+    let runner: SeriesRunner | null = null;
+    const opened = await openSeriesOf(
+      config,
+      name,
+      ofRun(logger, () => runner?.runId ?? null),
+    );
     const restoreCommand = (id: string): string =>
       ["zk-backyp", "restore", id, "--config", config.path, "--series", name, "--to", `./${id}`].map(quoted).join(" ");
     const { events } = this;
     const turns = this.#turns;
-    return new SeriesRunner({
+    runner = new SeriesRunner({
       name,
       config: series,
       opened,
@@ -138,6 +143,7 @@ export class Daemon implements DaemonView {
       host: this.#host,
       restoreCommand,
     });
+    return runner;
   }
 
   /** One for as long as the daemon lives: a run that is under way writes into the same. */
@@ -172,6 +178,16 @@ export class Daemon implements DaemonView {
       this.#logger.error({ event: "series.failed", series: runner.name, err }, (err as Error).message);
     }
   }
+}
+
+/** For sources and sinks, which know nothing of the daemon's runs: all they say goes with the one that is under way. */
+function ofRun(logger: DaemonLogger, runId: () => string | null): Logger {
+  const fields = (given: object): object => ({ event: "said", runId: runId(), ...given });
+  return {
+    debug: (given, message) => logger.debug(fields(given), message),
+    info: (given, message) => logger.info(fields(given), message),
+    warn: (given, message) => logger.warn(fields(given), message),
+  };
 }
 
 function fingerprint(config: DaemonConfig, name: string): string {

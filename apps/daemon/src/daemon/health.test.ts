@@ -25,7 +25,15 @@ function run(outcome: RunRecord["outcome"]): RunRecord {
   };
 }
 
-const well = { now, lastGood, staleAt: later, lastBackupRun: run("ok"), sinkProblem: null, isSeen: true };
+const well = {
+  now,
+  lastGood,
+  staleAt: later,
+  lastBackupRun: run("ok"),
+  sinkProblem: null,
+  electionProblem: null,
+  isSeen: true,
+};
 
 describe("a series", () => {
   it.each([
@@ -42,6 +50,12 @@ describe("a series", () => {
       { ...well, lastBackupRun: { ...run("failed"), startedAt: "2026-11-22T08:00:00.000Z" } },
       "ok",
       "3 hours old",
+    ],
+    [
+      "is failing while nobody can be elected",
+      { ...well, electionProblem: "no quorum" },
+      "failing",
+      "Nothing is backed up: no quorum",
     ],
     ["is failing when the store cannot be read", { ...well, sinkProblem: "no answer" }, "failing", "no answer"],
     [

@@ -8,6 +8,8 @@ interface Facts {
   readonly lastBackupRun: RunRecord | null;
   /** Why the sink could not be looked at, or null. */
   readonly sinkProblem: string | null;
+  /** Why nobody knows which node is to back up, or null. */
+  readonly electionProblem: string | null;
   /** Whether the sink was seen. */
   readonly isSeen: boolean;
 }
@@ -15,7 +17,7 @@ interface Facts {
 const BAD: ReadonlySet<RunRecord["outcome"]> = new Set(["failed", "damaged"]);
 
 /** How a series is, and a sentence on it. */
-export function healthOf({ now, lastGood, staleAt, lastBackupRun, sinkProblem, isSeen }: Facts): {
+export function healthOf({ now, lastGood, staleAt, lastBackupRun, sinkProblem, electionProblem, isSeen }: Facts): {
   readonly health: Health;
   readonly healthText: string;
 } {
@@ -24,13 +26,17 @@ export function healthOf({ now, lastGood, staleAt, lastBackupRun, sinkProblem, i
   // Another node may have made a good one since.
   const isOver = lastGood !== null && lastBackupRun !== null && lastGood.startedAt > lastBackupRun.startedAt;
   const failure = lastBackupRun !== null && BAD.has(lastBackupRun.outcome) && !isOver ? lastBackupRun : null;
-  const why = failure === null ? (sinkProblem ?? "") : (failure.error?.message ?? failure.message);
+  const why = failure === null ? (sinkProblem ?? electionProblem ?? "") : (failure.error?.message ?? failure.message);
   if (staleAt !== null && now >= staleAt) {
     return { health: "stale", healthText: sentence(`${newest}, and a newer one should be there`, why) };
   }
-  if (failure !== null) return { health: "failing", healthText: sentence(`The last backup failed. ${newest}`, why) };
+  if (failure !== null)
+    return { health: "failing", healthText: `${sentence("The last backup failed", why)} ${newest}.` };
   if (sinkProblem !== null) {
     return { health: "failing", healthText: sentence("The store cannot be read", sinkProblem) };
+  }
+  if (electionProblem !== null) {
+    return { health: "failing", healthText: `${sentence("Nothing is backed up", electionProblem)} ${newest}.` };
   }
   if (lastGood === null) {
     return { health: "unknown", healthText: isSeen ? "There is no backup yet." : "The store was not looked at yet." };
@@ -39,7 +45,7 @@ export function healthOf({ now, lastGood, staleAt, lastBackupRun, sinkProblem, i
 }
 
 function sentence(what: string, why: string): string {
-  return why === "" ? `${what}.` : `${what}: ${why}`;
+  return why === "" ? `${what}.` : `${what}: ${why.replace(/\.$/, "")}.`;
 }
 
 const UNITS = [

@@ -187,6 +187,7 @@ export class SeriesRunner implements SeriesView {
         staleAt,
         lastBackupRun,
         sinkProblem: this.#list.problem?.message ?? null,
+        electionProblem: this.#electionProblem(),
         isSeen: items !== null,
       }),
       election: candidacy === null ? null : electionStatus(candidacy),
@@ -347,6 +348,18 @@ export class SeriesRunner implements SeriesView {
     const isNew = message !== this.#saidOfSink;
     this.#saidOfSink = message;
     if (isNew && !this.#closing.signal.aborted) this.#options.logger.warn({ event: "sink.unreadable", err }, message);
+  }
+
+  /** Why nobody knows who is to back up, and nobody does; null if somebody does. */
+  #electionProblem(): string | null {
+    const { candidacy } = this.#placement;
+    if (candidacy === null || candidacy.state !== "unreachable" || this.#options.config.ifElectionDown === "run")
+      return null;
+    return Date.now() - candidacy.since.getTime() > ELECTION_DOWN_MS ? candidacy.problem : null;
+  }
+
+  get runId(): string | null {
+    return this.#current?.runId ?? null;
   }
 
   #mayRun(): boolean {
@@ -547,6 +560,8 @@ export class SeriesRunner implements SeriesView {
   }
 
   #electionChanged(candidacy: Candidacy): void {
+    // It leaves, and has nobody to be afraid of.
+    if (this.#closing.signal.aborted) return;
     const { logger } = this.#options;
     const { state, holder, problem } = electionStatus(candidacy);
     const text =

@@ -396,7 +396,7 @@ class MadeSeries implements SeriesView {
 
 const HEALTH_TEXT: Readonly<Record<Health, string>> = {
   ok: "The newest good backup is 12 hours old.",
-  failing: `The last backup failed. The newest good backup is 36 hours old: ${SINK_FULL.message}`,
+  failing: `The last backup failed: ${SINK_FULL.message}. The newest good backup is 36 hours old.`,
   stale: `The newest good backup is 5 days old, and a newer one should be there: ${SINK_FULL.message}`,
   unknown: "The store was not looked at yet.",
 };
