@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
-import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { startSystemSystemd, unpackFixture, userSystemdMissing } from "@zk-backyp/testbed";
 import { describe, expect, it } from "vitest";
@@ -9,6 +9,7 @@ import { readDaemonConfig } from "../src/config.ts";
 
 const PACKAGING = fileURLToPath(new URL("../packaging/", import.meta.url));
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
+const CHECKOUT = fileURLToPath(new URL("../../../", import.meta.url));
 const UNITS = ["zk-backyp.service", "zk-backyp-helper.service", "zk-backyp-recover.service"];
 
 const canAnalyze = spawnSync("systemd-analyze", ["--version"]).status === 0;
@@ -103,8 +104,10 @@ http: { port: 0 }
     await writeFile(
       join(systemd.unitFolder, "zk-backyp.service.d", "here.conf"),
       `[Service]
+# The unit sees no home and no /tmp of others, and that is where this may lie.
+BindReadOnlyPaths=${CHECKOUT}:/opt ${dirname(await realpath(process.execPath))}:/mnt
 ExecStart=
-ExecStart=${process.execPath} ${MAIN} daemon --config /srv/zk-backyp.config.yaml
+ExecStart=/mnt/node /opt/apps/daemon/dist/main.js daemon --config /srv/zk-backyp.config.yaml
 User=nobody
 Group=nogroup
 SupplementaryGroups=

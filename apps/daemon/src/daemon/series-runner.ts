@@ -93,7 +93,7 @@ export class SeriesRunner implements SeriesView {
   #current: CurrentRun | null = null;
   /** Resolves when the run that is under way has ended. */
   #ended: Promise<void> = Promise.resolve();
-  /** By kind: what the source said when it skipped the run that is under way. */
+  /** What the source said when it skipped the run that is under way. */
   #skipped: { readonly reason: string; readonly message: string } | null = null;
   /** The plan of the last run, which is over but may still be there for a moment. */
   #overPlan: PlannedRun | null = null;
@@ -242,8 +242,9 @@ export class SeriesRunner implements SeriesView {
       for (let waitedMs = 0; waitedMs < LOOK_INTERVAL_MS && !signal.aborted; waitedMs += TICK_MS) {
         await sleep(TICK_MS, undefined, { signal }).catch(() => {});
         // Nobody is told that another ten seconds have passed, but of what they have changed.
-        const { health } = this.status();
-        if (health !== this.#lastHealth) this.#changed();
+        this.#tell(() => {
+          if (this.status().health !== this.#lastHealth) this.#changed();
+        });
       }
     }
   }
