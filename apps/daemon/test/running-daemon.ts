@@ -48,8 +48,12 @@ export function startDaemonProcess(
   });
   const ended = once(child, "close").then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
   let over = false;
+  // It does not outlive a test run that forgets it.
+  const onExit = (): void => void child.kill("SIGKILL");
+  process.once("exit", onExit);
   void ended.then(() => {
     over = true;
+    process.off("exit", onExit);
   });
   const lines = (): LogLine[] =>
     text
