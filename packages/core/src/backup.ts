@@ -6,6 +6,7 @@ import { abortable, collect, measured, oneChunk } from "./bytes.ts";
 import { damageIn, isSerious } from "./damage.ts";
 import { abortError, BackypError, isBackypError } from "./errors.ts";
 import { throttled } from "./events.ts";
+import { hasObject } from "./has-object.ts";
 import {
   MANIFEST_FORMAT_VERSION,
   type Manifest,
@@ -280,16 +281,12 @@ async function storeCapture(
 }
 
 async function refuseTakenSlot(series: SeriesContext, id: string, signal: AbortSignal): Promise<void> {
-  try {
-    const key = keys.manifest(series.prefix, id);
-    await collect(series.sink.get(key, { signal, range: { start: 0, end: 1 } }), 1);
-  } catch (error) {
-    if (isBackypError(error, "ERR_OBJECT_NOT_FOUND")) return;
+  const isTaken = await hasObject(series.sink, keys.manifest(series.prefix, id), signal).catch((error: unknown) => {
     // A directory that the first backup creates. What else is missing keeps that from being stored.
-    if (isBackypError(error, "ERR_SINK_NOT_FOUND")) return;
+    if (isBackypError(error, "ERR_SINK_NOT_FOUND")) return false;
     throw error;
-  }
-  throw slotTaken(series, id);
+  });
+  if (isTaken) throw slotTaken(series, id);
 }
 
 function slotTaken({ sink }: SeriesContext, id: string, cause?: unknown): BackypError {

@@ -2,6 +2,7 @@ import { backupId, keys, prefixOfBackupId, requirePrefix } from "./backup-id.ts"
 import { collect } from "./bytes.ts";
 import { type CatalogSummary, summarize } from "./catalog-summary.ts";
 import { BackypError, isBackypError } from "./errors.ts";
+import { hasObject } from "./has-object.ts";
 import { HeldSummaries } from "./held-summaries.ts";
 import { inOrder } from "./in-order.ts";
 import { type Manifest, parseManifest } from "./manifest.ts";
@@ -143,16 +144,6 @@ export function openCatalog({ sink, prefix }: { readonly sink: Sink; readonly pr
     for await (const result of results) if (result !== null) yield result;
   }
 
-  const isThere = async (id: string, signal: AbortSignal): Promise<boolean> => {
-    try {
-      await collect(sink.get(keys.manifest(prefix, id), { signal, range: { start: 0, end: 1 } }), 1);
-      return true;
-    } catch (error) {
-      if (isBackypError(error, "ERR_OBJECT_NOT_FOUND")) return false;
-      throw error;
-    }
-  };
-
   const notFound = (id: string): BackypError =>
     new BackypError(
       "ERR_BACKUP_NOT_FOUND",
@@ -211,7 +202,7 @@ export function openCatalog({ sink, prefix }: { readonly sink: Sink; readonly pr
     async resolve(id, { signal = never() } = {}) {
       if (id === "latest") {
         for await (const newest of newestFirst(signal)) return newest.id;
-      } else if (prefixOfBackupId(id) === prefix && (await isThere(id, signal))) {
+      } else if (prefixOfBackupId(id) === prefix && (await hasObject(sink, keys.manifest(prefix, id), signal))) {
         return id;
       }
       throw notFound(id);

@@ -56,7 +56,14 @@ export { after, type Duration, parseDuration } from "./retention-duration.ts";
 export { parseRetentionRules, type RetentionRules, retentionRulesSchema } from "./retention-rules.ts";
 export { type BackupRun, type CaptureContext, type Logger, type RunContext, silentLogger } from "./run-context.ts";
 export type { Schedule } from "./schedule.ts";
-export { type Clock, type PlannedRun, type Scheduler, type SchedulerOptions, startScheduler } from "./scheduler.ts";
+export {
+  type Clock,
+  type PlannedRun,
+  type Scheduler,
+  type SchedulerOptions,
+  startScheduler,
+  systemClock,
+} from "./scheduler.ts";
 export { openSeries, type Series, type SeriesOptions } from "./series.ts";
 export {
   type GetOptions,
@@ -82,4 +89,5 @@ export type {
   Verifier,
 } from "./source.ts";
 export { tar } from "./tar.ts";
+export { unlessAborted } from "./unless-aborted.ts";
 export type { Verification } from "./verify.ts";

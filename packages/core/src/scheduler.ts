@@ -243,7 +243,8 @@ export function startScheduler(options: SchedulerOptions): Scheduler {
   };
 }
 
-const systemClock: Clock = {
+/** The machine's own. */
+export const systemClock: Clock = {
   now: () => new Date(),
   sleep: (ms, signal) => sleep(ms, undefined, { signal }),
 };

@@ -1,5 +1,4 @@
 import {
-  abortError,
   BackypError,
   describePin,
   isInForce,
@@ -7,6 +6,7 @@ import {
   type Manifest,
   type Series,
   type SummaryItem,
+  unlessAborted,
   withCode,
 } from "@zk-backyp/core";
 import type { BackupSummary, SeriesStatus } from "./daemon-view.ts";
@@ -121,7 +121,8 @@ export class BackupList {
   }
 }
 
-const UNREADABLE = {
+/** What is told of a backup whose manifest cannot be read. */
+export const UNREADABLE = {
   startedAt: "",
   finishedAt: "",
   bytes: 0,
@@ -132,16 +133,6 @@ const UNREADABLE = {
   verified: false,
   verifiedAt: null,
 } as const;
-
-/** A sink may not listen to signals. */
-function unlessAborted<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(abortError(signal));
-    if (signal.aborted) onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
-}
 
 function tooSlow(): BackypError {
   const message = `the store has not told what it holds for ${MOST_LOOK_MS / 60_000} minutes: look whether it works`;

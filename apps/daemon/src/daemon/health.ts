@@ -14,8 +14,6 @@ interface Facts {
   readonly isSeen: boolean;
 }
 
-const BAD: ReadonlySet<RunRecord["outcome"]> = new Set(["failed", "damaged"]);
-
 /** How a series is, and a sentence on it. */
 export function healthOf({ now, lastGood, staleAt, lastBackupRun, sinkProblem, electionProblem, isSeen }: Facts): {
   readonly health: Health;
@@ -25,7 +23,7 @@ export function healthOf({ now, lastGood, staleAt, lastBackupRun, sinkProblem, e
   const newest = age === null ? "There is no good backup" : `The newest good backup is ${age} old`;
   // Another node may have made a good one since.
   const isOver = lastGood !== null && lastBackupRun !== null && lastGood.startedAt > lastBackupRun.startedAt;
-  const failure = lastBackupRun !== null && BAD.has(lastBackupRun.outcome) && !isOver ? lastBackupRun : null;
+  const failure = lastBackupRun?.outcome === "failed" && !isOver ? lastBackupRun : null;
   const why = failure === null ? (sinkProblem ?? electionProblem ?? "") : (failure.error?.message ?? failure.message);
   if (staleAt !== null && now >= staleAt) {
     return { health: "stale", healthText: sentence(`${newest}, and a newer one should be there`, why) };

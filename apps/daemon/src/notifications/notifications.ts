@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Clock, Logger } from "@zk-backyp/core";
+import { type Clock, type Logger, systemClock } from "@zk-backyp/core";
 import type { NotificationConfig, NotifiedEvent } from "../config.ts";
 import type { DaemonView, RunRecord, SeriesStatus, SeriesView } from "../daemon/daemon-view.ts";
 import type { Metrics } from "../metrics/metrics.ts";
@@ -154,8 +154,3 @@ function inherited(status: SeriesStatus, runs: readonly RunRecord[], startedAt: 
   const problems = problemsOf({ ...status, lastGood, health: "unknown" }, earlier, startedAt);
   return new Map(problems.map(({ topic, since, event }) => [topic, { since, told: new Map([[event, null]]) }]));
 }
-
-const systemClock: Clock = {
-  now: () => new Date(),
-  sleep: (ms, signal) => sleep(ms, undefined, { signal }),
-};

@@ -1,5 +1,6 @@
 import { BackypError, backupId, type Manifest } from "@zk-backyp/core";
 import { EventEmitter } from "eventemitter3";
+import { UNREADABLE } from "../daemon/backup-list.ts";
 import type {
   BackupSummary,
   CurrentRun,
@@ -400,18 +401,6 @@ const HEALTH_TEXT: Readonly<Record<Health, string>> = {
   stale: `The newest good backup is 5 days old, and a newer one should be there: ${SINK_FULL.message}`,
   unknown: "The store was not looked at yet.",
 };
-
-const UNREADABLE = {
-  startedAt: "",
-  finishedAt: "",
-  bytes: 0,
-  plainBytes: 0,
-  downtimeMs: null,
-  upTo: "",
-  upToTime: null,
-  verified: false,
-  verifiedAt: null,
-} as const;
 
 /** Sizes that grow towards today, with some noise that is always the same. */
 function madeBytes(daysAgo: number): number {

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { abortError, systemErrorCode } from "@zk-backyp/core";
+import { abortError, systemErrorCode, unlessAborted } from "@zk-backyp/core";
 import { identityOf, isAlive } from "../stop-promise/process-identity.ts";
 import type { NodeControl, NodeStatus } from "./node-control.ts";
 import { ANSWER_WITHIN_MS, type CommandResult, howItEnded, nodeControlError, runCommand } from "./run-command.ts";
@@ -105,23 +105,6 @@ export function openCommand(options: CommandControlOptions): NodeControl {
 
 function requireSuccess(argv: readonly string[], result: CommandResult): void {
   if (result.code !== 0) throw nodeControlError(`${argv.join(" ")} failed${howItEnded(result)}`);
-}
-
-/** Leaves `promise` to itself when the signal is aborted. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  let onAbort = (): void => {};
-  try {
-    return await Promise.race([
-      promise,
-      new Promise<never>((_, reject) => {
-        onAbort = () => reject(abortError(signal));
-        signal.addEventListener("abort", onAbort, { once: true });
-        if (signal.aborted) onAbort();
-      }),
-    ]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }
 
 function quoted(argv: readonly string[]): string {

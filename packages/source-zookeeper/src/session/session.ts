@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { abortError, type BackypError, isBackypError } from "@zk-backyp/core";
+import { abortError, type BackypError, isBackypError, unlessAborted } from "@zk-backyp/core";
 import type { Acl, JuteReader, JuteWriter } from "@zk-backyp/zookeeper-files";
 import { formatServerAddress, type ServerAddress } from "../ensemble/server-address.ts";
 import type { TlsFiles } from "../ensemble/tls-files.ts";
@@ -161,7 +161,7 @@ class LiveSession implements Session {
     const cut = AbortSignal.any([signal, this.#over.signal, late.signal]);
     try {
       void this.#stayConnected();
-      await unlessCut(this.#connected, cut);
+      await unlessAborted(this.#connected, cut);
     } catch (error) {
       this.#end(abortError(cut));
       throw error;
@@ -227,8 +227,8 @@ class LiveSession implements Session {
     const timer = setTimeout(noAnswer, limitMs);
     const cut = AbortSignal.any([signal, this.#over.signal, late.signal]);
     try {
-      const connection = await unlessCut(this.#connected, cut);
-      const { result } = await unlessCut(this.#send(connection, name, write, read), cut);
+      const connection = await unlessAborted(this.#connected, cut);
+      const { result } = await unlessAborted(this.#send(connection, name, write, read), cut);
       if ("value" in result) return result.value;
       const error = errorName(result.error);
       throw zooKeeperError(error, `ZooKeeper has refused ${what}: ${error}`, { details: { path } });
@@ -338,16 +338,6 @@ class LiveSession implements Session {
 async function authenticate(connection: Connection, { scheme, credential }: SessionAuth): Promise<boolean> {
   const { result } = await connection.request("auth", (writer) => encodeAuth(writer, scheme, credential), nothing);
   return "value" in result;
-}
-
-/** What was promised, or the error that the signal stands for. */
-function unlessCut<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onCut = (): void => reject(abortError(signal));
-    signal.addEventListener("abort", onCut, { once: true });
-    if (signal.aborted) onCut();
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onCut));
-  });
 }
 
 function nothing(): void {}
