@@ -1,6 +1,14 @@
 export { type CephRgw, type CephRgwOptions, type CephRgwUser, cephRgwMissing, startCephRgw } from "./ceph-rgw.ts";
 export { type Certificates, makeCertificates, type TlsIdentity } from "./certificates.ts";
 export { chromiumMissing, findChromium } from "./chromium.ts";
+export {
+  baseUrl,
+  fetchPinned,
+  MAVEN_CENTRAL,
+  type PinnedFile,
+  sha256OfFile,
+  UnreachableError,
+} from "./fetch-pinned.ts";
 export { type Fixture, type FixtureName, unpackFixture } from "./fixtures.ts";
 export { flipBit } from "./flip-bit.ts";
 export { freePorts } from "./free-port.ts";

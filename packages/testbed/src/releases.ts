@@ -1,9 +1,6 @@
-import { createHash, randomUUID } from "node:crypto";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { fileURLToPath } from "node:url";
+import { fetchPinned, MAVEN_CENTRAL, UnreachableError } from "./fetch-pinned.ts";
 import { requirePart } from "./require-part.ts";
 import { javaMissing } from "./zookeeper.ts";
 
@@ -27,11 +24,8 @@ export interface Release {
 /** Path below Maven Central, and the SHA-256 of what lies there. */
 type Jar = readonly [path: string, sha256: string];
 
-const MAVEN_CENTRAL = "https://repo1.maven.org/maven2/";
 // The same from src/ and from dist/. Not tracked by git, and kept over an install.
 const CACHE = fileURLToPath(new URL("../../../node_modules/.cache/zookeeper-releases/", import.meta.url));
-const ATTEMPTS = 3;
-const TIMEOUT_MS = 60_000;
 
 const VERSIONS: Readonly<Record<ReleaseLine, readonly [version: string, jar: string, juteJar: string | null]>> = {
   "3.4": ["3.4.14", "23ef2bf90c8ca233f68bf3c24ab69947fc7b38e8c8b9327f5c2fd9140ae7aecf", null],
@@ -107,8 +101,6 @@ const SINCE_3_6: readonly Jar[] = [
   ["commons-io/commons-io/2.17.0", "4aa4ca48f3dfd30b78220b7881d8cb93eac4093ec94361b6befa9487998a550b"],
 ];
 
-class UnreachableError extends Error {}
-
 // In this process, each jar is fetched once.
 const fetching = new Map<string, Promise<string>>();
 
@@ -170,44 +162,6 @@ async function cached([folder, sha256]: Jar): Promise<string> {
   const [artifact, version] = folder.split("/").slice(-2);
   const name = `${artifact}-${version}.jar`;
   const path = join(CACHE, name);
-  const found = await readFile(path).catch(() => null);
-  if (found !== null && digest(found) === sha256) return path;
-
-  const bytes = await download(`${MAVEN_CENTRAL}${folder}/${name}`);
-  const received = digest(bytes);
-  if (received !== sha256) throw new Error(`Maven Central's ${name} has the SHA-256 ${received} instead of ${sha256}`);
-  await mkdir(CACHE, { recursive: true });
-  const temporary = join(CACHE, `${name}.${randomUUID()}.tmp`);
-  try {
-    await writeFile(temporary, bytes);
-    await rename(temporary, path);
-  } finally {
-    await rm(temporary, { force: true });
-  }
+  await fetchPinned({ url: `${MAVEN_CENTRAL}/${folder}/${name}`, sha256 }, path);
   return path;
-}
-
-async function download(url: string): Promise<Buffer> {
-  // Where a company's proxy stands in between, its certificate is known to the system and not to Node.
-  setDefaultCACertificates([...new Set([...getCACertificates("default"), ...getCACertificates("system")])]);
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-      if (!response.ok) throw new Error(`HTTP status ${response.status}`);
-      return Buffer.from(await response.arrayBuffer());
-    } catch (error) {
-      if (attempt === ATTEMPTS) throw new UnreachableError(`cannot fetch ${url}: ${reason(error)}`);
-      await sleep(500 * attempt);
-    }
-  }
-}
-
-// fetch itself says no more than "fetch failed".
-function reason(error: unknown): string {
-  const { message, cause } = error as Error;
-  return cause instanceof Error ? `${message} (${cause.message})` : message;
-}
-
-function digest(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }
