@@ -99,7 +99,7 @@ function attentionOf(series) {
 
 /** @param {DaemonStatus} status */
 function showDaemon(status) {
-  const { host, version, startedAt, state, config } = status;
+  const { host, version, startedAt, state, hold, config } = status;
   setText(byId("host"), `on ${host}`);
   refill(byId("about"), [host, version, startedAt, config], () => [
     `zk-backyp ${version} on ${host}, up since `,
@@ -110,7 +110,14 @@ function showDaemon(status) {
     absoluteTime(config.loadedAt),
     ".",
   ]);
-  refill(byId("notices"), [state, config.refused], () => [
+  refill(byId("notices"), [state, hold, config.refused], () => [
+    hold !== null &&
+      state !== "stopping" &&
+      notice(
+        `The daemon is held: it begins nothing${state === "holding" ? ", and ends what is under way" : ""}. `,
+        "It goes on after `zk-backyp release`, or by itself",
+        hold.until,
+      ),
     state === "stopping" && notice("The daemon is stopping: it ends what is under way, and begins nothing."),
     config.refused !== null &&
       notice("A newer configuration was refused, and the old one stays: ", config.refused.message, config.refused.at),

@@ -5,6 +5,7 @@ import colors from "picocolors";
 import { addBrowseCommands } from "./browse/browse-commands.ts";
 import type { CommandContext } from "./command-context.ts";
 import { backup } from "./commands/backup.ts";
+import type { HoldFlags } from "./commands/hold.ts";
 import { inspect } from "./commands/inspect.ts";
 import { list } from "./commands/list.ts";
 import { pin, unpin } from "./commands/pin.ts";
@@ -46,6 +47,7 @@ interface RestoreCommandFlags {
   readonly to?: string;
   readonly dataLogDir?: string;
   readonly allowDamaged?: true;
+  readonly replace?: true;
 }
 
 /** Where the program's text goes and what stops it; the process's own in `main`. */
@@ -237,6 +239,10 @@ function createProgram(surroundings: CliSurroundings, run: Run): Command {
     .addOption(from)
     .option("--to <dir>", "the dataDir to be: missing, or empty (myid may be there)")
     .option("--data-log-dir <dir>", "the dataLogDir to be, if the server has its own")
+    .option(
+      "--replace",
+      "the directories are those of a server that is stopped: keep its myid, move its data aside, and raise the epochs",
+    )
     .option("--allow-damaged", "restore also a backup that is marked as damaged: what a server can load of it")
     .action((id: string, flags: CommonFlags & RestoreCommandFlags) =>
       run(flags.json === true, (context) => restore({ ...flags, id, address: flags.from }, context)),
@@ -343,8 +349,9 @@ function createProgram(surroundings: CliSurroundings, run: Run): Command {
       "--config <file>",
       "configuration file (default: zk-backyp.config.yaml, .json, .js or .ts in this directory)",
     )
+    .option("--hold <seconds>", "begin nothing for so long, unless it is released before")
     .addHelpText("after", `\nExamples:\n${DAEMON_EXAMPLES}`)
-    .action((flags: { readonly config?: string }) =>
+    .action((flags: { readonly config?: string; readonly hold?: string }) =>
       run(false, async (context) => {
         // HTTP and logging are of no use to the other commands.
         const { daemon } = await import("./commands/daemon.ts");
@@ -352,6 +359,29 @@ function createProgram(surroundings: CliSurroundings, run: Run): Command {
         return daemon(flags, context, { writeLog: writeOut, isTerminal, onReload });
       }),
     );
+
+  const ofDaemon = (name: string, description: string, examples: string): Command =>
+    command(name, description, examples).option(
+      "--config <file>",
+      "the daemon's configuration file (default: zk-backyp.config.yaml, .json, .js or .ts in this directory)",
+    );
+  ofDaemon("hold", "have the running daemon begin nothing for now, and wait until nothing is under way", HOLD_EXAMPLES)
+    .option("--abort", "abort what is under way; a server that is stopped for it is started first")
+    .option("--for <seconds>", "go on by itself after that (default: 3600)")
+    .option("--timeout <seconds>", "wait for so long; exit code 5 if something is under way even then (default: 120)")
+    .action((flags: { json?: true } & HoldFlags) =>
+      run(flags.json === true, async (context) => {
+        const { hold } = await import("./commands/hold.ts");
+        return hold(flags, context);
+      }),
+    );
+  ofDaemon("release", "have the daemon go on that was held", RELEASE_EXAMPLES).action(
+    (flags: { json?: true; config?: string }) =>
+      run(flags.json === true, async (context) => {
+        const { release } = await import("./commands/release.ts");
+        return release(flags, context);
+      }),
+  );
 
   addBrowseCommands(ofSeries, from, run);
 
@@ -405,6 +435,7 @@ const VERIFY_EXAMPLES = `  zk-backyp verify latest --from /backups
 `;
 const RESTORE_EXAMPLES = `  zk-backyp restore latest --from /backups --to /var/lib/zookeeper
   zk-backyp restore zookeeper-backup-20261122T101500123Z --from s3://backups/zk --to /zk/data --data-log-dir /zk/log
+  zk-backyp restore zookeeper-backup-20261122T101500123Z --from /backups --replace --to /var/lib/zookeeper
 `;
 const PRUNE_EXAMPLES = `  zk-backyp prune --from /backups --keep-last 7 --daily 30 --dry-run
   zk-backyp prune --from s3://backups/zk --within 14d --weekly 8 --monthly 12 --json
@@ -423,6 +454,13 @@ const HELPER_EXAMPLES = `  zk-backyp helper --config /etc/zk-backyp-helper.yaml
 const DAEMON_EXAMPLES = `  zk-backyp daemon --config /etc/zk-backyp/zk-backyp.config.yaml
 
 SIGTERM ends it, after it has ended what is under way; SIGHUP has it read the configuration anew.
+`;
+const HOLD_EXAMPLES = `  zk-backyp hold --config /etc/zk-backyp/zk-backyp.config.yaml
+  zk-backyp hold --abort --for 900 --timeout 60
+
+The hold is over after \`zk-backyp release\`, after --for, or when the daemon is started anew.
+`;
+const RELEASE_EXAMPLES = `  zk-backyp release --config /etc/zk-backyp/zk-backyp.config.yaml
 `;
 const INSPECT_EXAMPLES = `  zk-backyp inspect /var/lib/zookeeper
   zk-backyp inspect /zk/data /zk/log --json

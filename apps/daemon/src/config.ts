@@ -7,5 +7,5 @@ export type {
   ScheduleConfig,
   SeriesConfig,
 } from "./config/config-types.ts";
-export { readConfig, seriesOf } from "./config/read-config.ts";
+export { readConfig, readHttpPlace, seriesOf } from "./config/read-config.ts";
 export { readDaemonConfig } from "./config/read-daemon-config.ts";

@@ -23,6 +23,7 @@ const byErrorCode: Partial<Record<ErrorCode, number>> = {
   ERR_NODE_DOWN: ExitCode.nodeDown,
   ERR_PLUGIN_NOT_FOUND: ExitCode.usage,
   ERR_PLUGIN_INVALID: ExitCode.usage,
+  ERR_TARGET_IN_USE: ExitCode.busy,
   ERR_TARGET_NOT_EMPTY: ExitCode.usage,
   ERR_BACKUP_NOT_FOUND: ExitCode.notFound,
   ERR_SOURCE_DAMAGED: ExitCode.damage,

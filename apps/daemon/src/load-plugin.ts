@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { BackypError, PLUGIN_API_VERSION, type Plugin, type SinkPlugin, type SourcePlugin } from "@zk-backyp/core";
+import { OWN_PLUGINS } from "./own-plugins.ts";
 
 /** The packages that came with the command. */
 export const OWN_PACKAGES = "zk-backyp's own packages";
@@ -29,6 +30,8 @@ export async function loadPlugin<Kind extends keyof PluginKinds>(
   for (const place of places) {
     const base = place === OWN_PACKAGES ? import.meta.url : pathToFileURL(join(place, "package.json")).href;
     for (const module of modules) {
+      const own = place === OWN_PACKAGES && Object.hasOwn(OWN_PLUGINS, module) ? OWN_PLUGINS[module] : undefined;
+      if (own !== undefined) return requirePlugin(kind, module, (await own()).default);
       const path = resolveFrom(base, module);
       if (path !== undefined) return requirePlugin(kind, module, await importDefault(module, path));
     }

@@ -31,9 +31,17 @@ export interface RunningDaemon {
 /** Starts `zk-backyp daemon` with a configuration. It is ended by {@link RunningDaemon.stop}. */
 export function startDaemonProcess(
   config: string,
-  { env = {}, cwd }: { readonly env?: Readonly<Record<string, string>>; readonly cwd?: string } = {},
+  {
+    env = {},
+    cwd,
+    args = [],
+  }: {
+    readonly env?: Readonly<Record<string, string>>;
+    readonly cwd?: string;
+    readonly args?: readonly string[];
+  } = {},
 ): RunningDaemon {
-  const child: ChildProcess = spawn(process.execPath, [MAIN, "daemon", "--config", config], {
+  const child: ChildProcess = spawn(process.execPath, [MAIN, "daemon", "--config", config, ...args], {
     env: { PATH: process.env.PATH ?? "", HOME: "/nonexistent", AWS_EC2_METADATA_DISABLED: "true", ...env },
     stdio: ["ignore", "pipe", "pipe"],
     ...(cwd === undefined ? {} : { cwd }),

@@ -5,6 +5,7 @@
  * | --- | --- |
  * | `ERR_ABORTED` | the caller's signal was aborted |
  * | `ERR_BUSY` | another run of the same series is under way |
+ * | `ERR_HELD` | a person, or what works on the thing that is backed up, has asked for no run for now |
  * | `ERR_SLOT_TAKEN` | another run has stored the backup for this slot of the schedule already |
  * | `ERR_NOT_ELECTED` | another node does the job, or this one can no longer prove that it does |
  * | `ERR_CONFIG_INVALID` | an option or a configuration value is wrong |
@@ -29,14 +30,17 @@
  * | `ERR_MANIFEST_INVALID` | a manifest cannot be parsed |
  * | `ERR_MANIFEST_UNSUPPORTED` | a manifest was written by a newer release |
  * | `ERR_TARGET_NOT_EMPTY` | the restore target holds something already |
+ * | `ERR_TARGET_IN_USE` | something uses the data that a restore was to replace |
  * | `ERR_TARGET_UNAVAILABLE` | the restore target cannot be written |
  * | `ERR_REHEARSAL_FAILED` | the thing itself does not start on the restored backup, or holds other data than recorded |
  * | `ERR_REHEARSAL_UNAVAILABLE` | what a deep verification needs is not installed, or could not run |
+ * | `ERR_DAEMON_UNAVAILABLE` | the daemon that runs cannot be asked, or is none |
  * | `ERR_INTERNAL` | a failure nobody foresaw; the cause says more |
  */
 export type ErrorCode =
   | "ERR_ABORTED"
   | "ERR_BUSY"
+  | "ERR_HELD"
   | "ERR_SLOT_TAKEN"
   | "ERR_NOT_ELECTED"
   | "ERR_CONFIG_INVALID"
@@ -61,9 +65,11 @@ export type ErrorCode =
   | "ERR_MANIFEST_INVALID"
   | "ERR_MANIFEST_UNSUPPORTED"
   | "ERR_TARGET_NOT_EMPTY"
+  | "ERR_TARGET_IN_USE"
   | "ERR_TARGET_UNAVAILABLE"
   | "ERR_REHEARSAL_FAILED"
   | "ERR_REHEARSAL_UNAVAILABLE"
+  | "ERR_DAEMON_UNAVAILABLE"
   | "ERR_INTERNAL";
 
 /** Facts about an error that a program may want: file, key, backup id. Never a secret. */

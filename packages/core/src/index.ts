@@ -49,7 +49,7 @@ export {
 export type { Position, PositionRange } from "./position.ts";
 export type { PruneResult } from "./prune.ts";
 export type { BackupReading } from "./read-backup.ts";
-export type { RestoreTargets } from "./restore.ts";
+export type { ReplacedBackup, RestoreTargets } from "./restore.ts";
 export { syncFolders, writeEntry } from "./restore-files.ts";
 export { planRetention, type RetentionBackup, type RetentionDecision } from "./retention.ts";
 export { after, type Duration, parseDuration } from "./retention-duration.ts";
@@ -80,6 +80,8 @@ export type {
   CaptureRequest,
   Problem,
   Rehearsal,
+  Replacement,
+  ReplaceTargets,
   RestoreFolders,
   RestoreStep,
   Skipped,

@@ -3,10 +3,13 @@ import { mkdir, readdir, realpath, rename, rm, rmdir, stat } from "node:fs/promi
 import { basename, dirname, join, resolve } from "node:path";
 import { archiveFailure } from "./archive-stream.ts";
 import { keptDamaged } from "./damage.ts";
-import { BackypError, systemErrorCode } from "./errors.ts";
+import { abortError, BackypError, isBackypError, systemErrorCode } from "./errors.ts";
+import type { Progress } from "./events.ts";
+import type { JsonObject } from "./json.ts";
 import type { Manifest } from "./manifest.ts";
 import { syncFolders } from "./restore-files.ts";
 import type { SeriesContext } from "./series.ts";
+import type { ReplaceTargets, RestoreFolders } from "./source.ts";
 import { restoreChecked } from "./verify.ts";
 
 /** Directories to restore into: `main`, and any other role that the source documents (ZooKeeper: `log`). */
@@ -15,8 +18,17 @@ export interface RestoreTargets {
   readonly [role: string]: string;
 }
 
+/** What a replacement did. */
+export interface ReplacedBackup {
+  readonly manifest: Manifest;
+  /** What the source tells of it. */
+  readonly replaced: JsonObject;
+}
+
 /** Begins the name of the folder in which a restore collects its files before they are moved into place. */
 const STAGING_PREFIX = ".zk-backyp-restore-";
+/** The same for a restore that replaces what is there: of those there is one at a time, so that what is left is dead. */
+const REPLACING_PREFIX = ".zk-backyp-replace-";
 
 /** One target directory and the hidden folder in it where the files wait until all of them are good. */
 interface Stage {
@@ -42,10 +54,10 @@ export async function runRestore(
   series.emit("restore:start", { prefix: series.prefix, backupId: manifest.id });
   const stages: Stage[] = [];
   try {
-    if (!manifest.verified && !allowDamaged) {
-      throw keptDamaged(manifest, "; restore another one, or allow damage to restore what there is of it");
-    }
-    for (const target of await planTargets(series, targets)) await makeStage(target, stages);
+    requireGood(manifest, allowDamaged);
+    const plan = await planTargets(series, targets);
+    for (const { target } of plan) await requireEmpty(series, target, plan);
+    for (const { role, target } of plan) await makeStage(role, target, STAGING_PREFIX, stages);
     await fillStages(series, manifest, stages, signal);
     await moveIntoPlace(stages);
   } catch (cause) {
@@ -57,14 +69,83 @@ export async function runRestore(
   return manifest;
 }
 
-/** Checks all targets before anything is made. */
+/**
+ * Restores a backup in the place of data that is there. What that means is the source's to say; here everything is checked
+ * and collected inside the targets, as for a restore into empty ones, before it is asked to put it into place.
+ */
+export async function runReplace(
+  series: SeriesContext,
+  id: string,
+  targets: RestoreTargets,
+  allowDamaged: boolean,
+  signal: AbortSignal,
+): Promise<ReplacedBackup> {
+  const { source, logger } = series;
+  const plan = await planTargets(series, targets);
+  if (source.replace === undefined) {
+    throw new BackypError(
+      "ERR_CONFIG_INVALID",
+      `the source ${source.name} cannot replace data that is there; restore into empty directories`,
+    );
+  }
+  const paths = Object.fromEntries(plan.map(({ role, target }) => [role, target])) as ReplaceTargets;
+  // First of all, since it puts back what a replacement has left half done: that needs no store.
+  const replacement = await source.replace(paths, { signal, logger });
+  try {
+    for (const { target } of plan) await removeDeadStages(series, target);
+    const manifest = await series.catalog.load(id, { signal });
+    series.emit("restore:start", { prefix: series.prefix, backupId: manifest.id });
+    const stages: Stage[] = [];
+    let replaced: JsonObject;
+    try {
+      requireGood(manifest, allowDamaged);
+      await replacement.prepare(manifest, await newestOf(series, signal));
+      for (const { role, target } of plan) await makeStage(role, target, REPLACING_PREFIX, stages);
+      await fillStages(series, manifest, stages, signal);
+      if (signal.aborted) throw abortError(signal);
+      replaced = await replacement.complete(foldersOf(stages));
+    } catch (cause) {
+      for (const stage of stages.toReversed()) await removeStage(series, stage, true);
+      throw series.failed("restore:failed", manifest.id, archiveFailure(cause, manifest, series.sink));
+    }
+    for (const stage of stages) await removeStage(series, stage, false);
+    series.emit("restore:complete", { manifest });
+    return { manifest, replaced };
+  } finally {
+    await replacement.close();
+  }
+}
+
+function requireGood(manifest: Manifest, allowDamaged: boolean): void {
+  if (manifest.verified || allowDamaged) return;
+  throw keptDamaged(manifest, "; restore another one, or allow damage to restore what there is of it");
+}
+
+/** What the newest backup knows helps, but a restore does not fail for want of it. */
+async function newestOf({ catalog, logger }: SeriesContext, signal: AbortSignal): Promise<Manifest | null> {
+  try {
+    return await catalog.load("latest", { signal });
+  } catch (error) {
+    if (!isBackypError(error, "ERR_MANIFEST_INVALID") && !isBackypError(error, "ERR_MANIFEST_UNSUPPORTED")) throw error;
+    logger.warn({ err: error }, `the newest backup is left out of account: ${error.message}`);
+    return null;
+  }
+}
+
+async function removeDeadStages(series: SeriesContext, target: string): Promise<void> {
+  for (const name of await namesIn(target)) {
+    if (!name.startsWith(REPLACING_PREFIX)) continue;
+    await removeStage(series, { role: "", target, staging: join(target, name), made: undefined }, false);
+  }
+}
+
+/** Checks which targets there are before anything is made. */
 async function planTargets(
-  { source, logger }: SeriesContext,
+  { source }: SeriesContext,
   targets: RestoreTargets,
 ): Promise<{ role: string; target: string }[]> {
   const plan: { role: string; target: string }[] = [];
   const seen = new Set<string>();
-  const all = Object.values(targets).map((path) => resolve(path));
   for (const [role, path] of Object.entries(targets)) {
     if (role !== "main" && !source.restoreRoles.includes(role)) {
       throw new BackypError(
@@ -82,27 +163,34 @@ async function planTargets(
       );
     }
     seen.add(real);
-    for (const name of await namesIn(target)) {
-      if (source.restoreKeeps.includes(name)) continue;
-      // Another target may lie below this one, or be it: it is looked at by itself.
-      if (all.some((other) => other !== target && `${other}/`.startsWith(`${join(target, name)}/`))) continue;
-      if (name.startsWith(STAGING_PREFIX)) {
-        const leftover = join(target, name);
-        logger.warn(
-          { path: leftover },
-          `${leftover} is left of an interrupted restore; remove it when none is running`,
-        );
-        continue;
-      }
-      throw new BackypError(
-        "ERR_TARGET_NOT_EMPTY",
-        `${target} is not empty (there is ${JSON.stringify(name)}): restore into a new directory, or move what is there away first`,
-        { details: { target, found: name } },
-      );
-    }
     plan.push({ role, target });
   }
   return plan;
+}
+
+async function requireEmpty(
+  { source, logger }: SeriesContext,
+  target: string,
+  plan: readonly { readonly target: string }[],
+): Promise<void> {
+  for (const name of await namesIn(target)) {
+    if (source.restoreKeeps.includes(name)) continue;
+    // Another target may lie below this one, or be it: it is looked at by itself.
+    const isAnother = plan.some(
+      (other) => other.target !== target && `${other.target}/`.startsWith(`${join(target, name)}/`),
+    );
+    if (isAnother) continue;
+    if (name.startsWith(STAGING_PREFIX)) {
+      const leftover = join(target, name);
+      logger.warn({ path: leftover }, `${leftover} is left of an interrupted restore; remove it when none is running`);
+      continue;
+    }
+    throw new BackypError(
+      "ERR_TARGET_NOT_EMPTY",
+      `${target} is not empty (there is ${JSON.stringify(name)}): restore into a new directory, or move what is there away first`,
+      { details: { target, found: name } },
+    );
+  }
 }
 
 /** The path without symbolic links, as far as it exists. */
@@ -123,8 +211,8 @@ async function namesIn(directory: string): Promise<string[]> {
   }
 }
 
-async function makeStage({ role, target }: { role: string; target: string }, stages: Stage[]): Promise<void> {
-  const staging = join(target, `${STAGING_PREFIX}${randomUUID()}`);
+async function makeStage(role: string, target: string, prefix: string, stages: Stage[]): Promise<void> {
+  const staging = join(target, `${prefix}${randomUUID()}`);
   const made = await outermostMissing(target);
   // Known before it is made: if only a part of the path can be made, that part goes again.
   stages.push({ role, target, staging, made });
@@ -155,8 +243,12 @@ async function fillStages(
   stages: readonly Stage[],
   signal: AbortSignal,
 ): Promise<void> {
-  const folders = Object.fromEntries(stages.map((stage) => [stage.role, stage.staging])) as { main: string };
-  await restoreChecked(series, manifest, folders, signal, (progress) => series.emit("restore:progress", progress));
+  const report = (progress: Progress): void => series.emit("restore:progress", progress);
+  await restoreChecked(series, manifest, foldersOf(stages), signal, report);
+}
+
+function foldersOf(stages: readonly Stage[]): RestoreFolders {
+  return Object.fromEntries(stages.map(({ role, staging }) => [role, staging])) as { main: string };
 }
 
 /** Renames what the stages hold into their targets: `main` last, since that is where a server looks first. */

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -864,6 +864,133 @@ describe("a series", () => {
 
     it("knows no backup that is not there", async () => {
       await expect(series.restore("latest", { main: folder })).rejects.toSatisfy(coded("ERR_BACKUP_NOT_FOUND"));
+    });
+  });
+
+  describe("replace", () => {
+    /** A source that moves what is there to `old`, and says in `calls` what it was asked for. */
+    const replacing = (calls: string[], fail: (call: string) => void = () => {}): Source => {
+      const called = async (call: string): Promise<void> => {
+        calls.push(call);
+        fail(call);
+      };
+      return {
+        ...source,
+        async replace({ main }) {
+          await called("replace");
+          return {
+            async prepare(manifest, newest) {
+              await called(`prepare ${manifest.id === newest?.id ? "the newest" : newest?.id}`);
+            },
+            async complete(staged) {
+              await called("complete");
+              await rename(join(main, "version-2"), join(main, "old"));
+              await rename(join(staged.main, "version-2"), join(main, "version-2"));
+              return { kept: "old" };
+            },
+            close: () => called("close"),
+          };
+        },
+      };
+    };
+    let main: string;
+    beforeEach(async () => {
+      main = join(folder, "data");
+      await mkdir(join(main, "version-2"), { recursive: true });
+      await writeFile(join(main, "version-2/snapshot.1"), "old");
+    });
+    const expectOld = async (): Promise<void> => {
+      expect(await readdir(main)).toEqual(["version-2"]);
+      expect(await readFile(join(main, "version-2/snapshot.1"), "utf8")).toBe("old");
+    };
+
+    it("checks all before the source puts it into place", async () => {
+      const { id } = await backup();
+      const calls: string[] = [];
+      series = openSeries({ prefix: "zk", source: replacing(calls), sink });
+      events = recorded(series);
+      const dead = join(main, ".zk-backyp-replace-dead");
+      await mkdir(dead);
+      const { manifest, replaced } = await series.replace(id, { main });
+      expect([manifest.id, replaced]).toEqual([id, { kept: "old" }]);
+      expect(calls).toEqual(["replace", "prepare the newest", "complete", "close"]);
+      expect(events).toEqual(["restore:start", "restore:complete"]);
+      expect((await readdir(main)).sort()).toEqual(["old", "version-2"]);
+      expect(await readFile(join(main, "version-2/snapshot.1"), "utf8")).toBe(FILES["version-2/snapshot.1"]);
+    });
+
+    it("leaves what is there where the backup is no good, or is damaged and that is not allowed", async () => {
+      const manifest = await backup();
+      source.files.set("z", Buffer.from("rotten"));
+      const damaged = await series.backup({ allowDamaged: true });
+      await rewrite(sink, manifest.archive.key, (bytes) => bytes.subarray(0, bytes.byteLength >> 1));
+      const calls: string[] = [];
+      series = openSeries({ prefix: "zk", source: replacing(calls), sink });
+      await expect(series.replace(manifest.id, { main })).rejects.toThrow();
+      expect(calls).toEqual(["replace", `prepare ${damaged?.id}`, "close"]);
+      await expect(series.replace(damaged?.id ?? "", { main })).rejects.toSatisfy(coded("ERR_BACKUP_DAMAGED"));
+      await expect(series.replace("zk-20200101T000000000Z", { main })).rejects.toSatisfy(coded("ERR_BACKUP_NOT_FOUND"));
+      await expectOld();
+      await series.replace(damaged?.id ?? "", { main }, { allowDamaged: true });
+      expect((await readdir(main)).sort()).toEqual(["old", "version-2"]);
+    });
+
+    it.each(["replace", "prepare the newest", "complete"])(
+      "leaves nothing where the source fails in %s",
+      async (at) => {
+        const { id } = await backup();
+        const calls: string[] = [];
+        const fail = (call: string): void => {
+          if (call === at) throw new BackypError("ERR_TARGET_IN_USE", "it is in use");
+        };
+        series = openSeries({ prefix: "zk", source: replacing(calls, fail), sink });
+        await expect(series.replace(id, { main })).rejects.toSatisfy(coded("ERR_TARGET_IN_USE"));
+        expect(calls.at(-1)).toBe(at === "replace" ? "replace" : "close");
+        await expectOld();
+      },
+    );
+
+    it("leaves nothing when aborted", async () => {
+      const { id } = await backup();
+      const calls: string[] = [];
+      series = openSeries({ prefix: "zk", source: replacing(calls), sink });
+      const abort = new AbortController();
+      series.events.on("restore:progress", () => abort.abort());
+      await expect(series.replace(id, { main }, { signal: abort.signal })).rejects.toSatisfy(coded("ERR_ABORTED"));
+      expect(calls).toEqual(["replace", "prepare the newest", "close"]);
+      await expectOld();
+    });
+
+    it("has the source undo what an earlier one has left even if the store knows nothing", async () => {
+      const calls: string[] = [];
+      series = openSeries({ prefix: "zk", source: replacing(calls), sink });
+      await expect(series.replace("latest", { main })).rejects.toSatisfy(coded("ERR_BACKUP_NOT_FOUND"));
+      expect(calls).toEqual(["replace", "close"]);
+    });
+
+    it("goes on without a newest backup that cannot be read", async () => {
+      const { id } = await backup();
+      const newest = await backup();
+      await rewrite(sink, `zk/manifests/${newest.id}.json`, () => Buffer.from("{"));
+      const calls: string[] = [];
+      series = openSeries({ prefix: "zk", source: replacing(calls), sink });
+      await series.replace(id, { main });
+      expect(calls).toEqual(["replace", "prepare undefined", "complete", "close"]);
+    });
+
+    it("is refused by a source that cannot, and for targets that are no use", async () => {
+      const { id } = await backup();
+      await expect(series.replace(id, { main })).rejects.toThrow(/scripted cannot replace data/);
+      const calls: string[] = [];
+      series = openSeries({ prefix: "zk", source: replacing(calls), sink });
+      for (const targets of [
+        { main, odd: folder },
+        { main, other: main },
+      ]) {
+        await expect(series.replace(id, targets)).rejects.toSatisfy(coded("ERR_CONFIG_INVALID"));
+      }
+      expect(calls).toEqual([]);
+      await expectOld();
     });
   });
 });

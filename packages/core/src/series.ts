@@ -10,7 +10,7 @@ import type { Manifest } from "./manifest.ts";
 import { listPins, type Pin, type PinItem, removePin, storePin } from "./pins.ts";
 import { type PruneResult, runPrune } from "./prune.ts";
 import { type BackupReading, readBackup } from "./read-backup.ts";
-import { type RestoreTargets, runRestore } from "./restore.ts";
+import { type ReplacedBackup, type RestoreTargets, runReplace, runRestore } from "./restore.ts";
 import type { RetentionRules } from "./retention-rules.ts";
 import { type Logger, silentLogger } from "./run-context.ts";
 import type { Sink } from "./sink.ts";
@@ -84,6 +84,18 @@ export interface Series {
     targets: RestoreTargets,
     options?: { readonly signal?: AbortSignal; readonly allowDamaged?: boolean },
   ): Promise<Manifest>;
+  /**
+   * Restores a backup (an id, or `"latest"`) in the place of the data that these directories hold, which is kept beside
+   * it. On any failure the old data is in place, at the latest after the next call for the same directories.
+   *
+   * @throws BackypError `ERR_TARGET_IN_USE`, `ERR_BUSY`, and what `restore` throws
+   * @throws BackypError `ERR_CONFIG_INVALID` for a source that cannot replace data
+   */
+  replace(
+    id: string,
+    targets: RestoreTargets,
+    options?: { readonly signal?: AbortSignal; readonly allowDamaged?: boolean },
+  ): Promise<ReplacedBackup>;
   /**
    * Deletes the backups that no rule and no pin keeps, each one's manifest first, and what runs that died a day ago or
    * earlier have left. What cannot be deleted is in the result, and is tried again by the next prune. With `dryRun` it
@@ -188,6 +200,8 @@ export function openSeries(options: SeriesOptions): Series {
     read: (id, { signal } = {}) => run(signal, (effective) => readBackup(context, id, effective)),
     restore: (id, targets, { signal, allowDamaged = false } = {}) =>
       run(signal, (effective) => runRestore(context, id, targets, allowDamaged, effective)),
+    replace: (id, targets, { signal, allowDamaged = false } = {}) =>
+      run(signal, (effective) => runReplace(context, id, targets, allowDamaged, effective)),
     prune: ({ rules, dryRun = false, signal }) =>
       run(signal, (effective) => runPrune(context, { rules, dryRun }, effective)),
     pin: (id, { until, reason, signal } = {}) =>

@@ -128,6 +128,37 @@ export interface RestoreFolders {
   readonly [role: string]: string;
 }
 
+/** Where a backup goes that replaces what is there: what was given for `main`, and for the other roles; absolute paths. */
+export interface ReplaceTargets {
+  readonly main: string;
+  readonly [role: string]: string;
+}
+
+/**
+ * Data that a restored backup is about to replace; held, so that nobody else replaces it too. Core fills hidden folders
+ * inside the targets meanwhile, with everything checked, so that what is there is not touched by a backup that is no good.
+ */
+export interface Replacement {
+  /**
+   * Called once, before anything of the backup's files is read.
+   *
+   * @param newest the newest backup of the series, which may know of later things than this one; null if none is readable
+   * @throws BackypError `ERR_TARGET_UNAVAILABLE` where there is no room for it, or it may not be put there
+   */
+  prepare(manifest: Manifest, newest: Manifest | null): Promise<void>;
+  /**
+   * Moves what was there aside, and what {@link Source.restore} wrote into these folders into its place. Whatever ends
+   * it, what is in place is the old data or the new, or neither is used before the next {@link Source.replace} has
+   * put the old data back. The old data is kept.
+   *
+   * @returns what was done, for people and programs
+   * @throws BackypError with the old data in place
+   */
+  complete(folders: RestoreFolders): Promise<JsonObject>;
+  /** Called once in any case. Gives back everything that is held. */
+  close(): Promise<void>;
+}
+
 /** How to prove a restored backup by the thing itself. */
 export interface Rehearsal {
   /**
@@ -175,6 +206,15 @@ export interface Source {
    * @throws BackypError `ERR_TARGET_UNAVAILABLE` when the folders cannot be written
    */
   restore(steps: AsyncIterable<RestoreStep>, folders: RestoreFolders, context: RunContext): Promise<void>;
+  /**
+   * Gets ready to replace the data that these directories hold; first of all it undoes what a replacement has left that
+   * did not end. A source that cannot do that does without: its backups are restored into empty directories only.
+   *
+   * @throws BackypError `ERR_TARGET_IN_USE` while something uses them, `ERR_BUSY` while another replacement is at them
+   * @throws BackypError `ERR_TARGET_NOT_EMPTY` where they hold something that is not such data
+   * @throws BackypError `ERR_TARGET_UNAVAILABLE`, `ERR_CONFIG_INVALID`
+   */
+  replace?(targets: ReplaceTargets, context: RunContext): Promise<Replacement>;
   /**
    * For `verify` with `deep`; a source may do without. Called before anything is read from the sink.
    *

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { rootCertificates } from "node:tls";
+import { getCACertificates } from "node:tls";
 import { S3Client } from "@aws-sdk/client-s3";
 import { BackypError } from "@zk-backyp/core";
 import type { S3SinkOptions } from "./options.ts";
@@ -14,7 +14,7 @@ const CONNECTION_TIMEOUT_MS = 10_000;
  */
 export async function createClient(options: S3SinkOptions): Promise<S3Client> {
   const { endpoint, accessKeyId, secretAccessKey, sessionToken, caFile } = options;
-  const ca = caFile === undefined ? undefined : [...rootCertificates, await readCertificates(caFile)];
+  const ca = caFile === undefined ? undefined : [...getCACertificates(), await readCertificates(caFile)];
   // Enough for the parts of several puts at once; what is over waits for a free one.
   const agent = { keepAlive: true, maxSockets: 64 };
   const region = options.region ?? (endpoint === undefined ? undefined : "us-east-1");

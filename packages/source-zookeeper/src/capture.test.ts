@@ -48,16 +48,24 @@ const coded =
 const filesOf = (manifest: Manifest): string[] => manifest.entries.map(({ path }) => path);
 
 describe("the source contract", () => {
-  const cases = sourceContract(async () => {
-    const fixture = await unpackFixture("zookeeper-3.8.0-rich", folder);
-    return {
-      source: createZooKeeperSource({ dataDir: fixture.dataDir }),
-      async checkRestored(directory) {
-        const [before, after] = await Promise.all([checkDirectory([fixture.dataDir]), checkDirectory([directory])]);
-        expect(after.recoverable).toEqual(before.recoverable);
-      },
-    };
-  });
+  const cases = sourceContract(
+    async () => {
+      const fixture = await unpackFixture("zookeeper-3.8.0-rich", folder);
+      return {
+        source: createZooKeeperSource({ dataDir: fixture.dataDir }),
+        async checkRestored(directory) {
+          const [before, after] = await Promise.all([checkDirectory([fixture.dataDir]), checkDirectory([directory])]);
+          expect(after.recoverable).toEqual(before.recoverable);
+        },
+        async checkReplaced(directory) {
+          const [before, after] = await Promise.all([checkDirectory([fixture.dataDir]), checkDirectory([directory])]);
+          expect(after.tree).toEqual({ ...before.tree, zxid: "0xf4240000003e8" });
+          expect(after.recoverable?.zxid).toBe("0xf4240000003e8");
+        },
+      };
+    },
+    { replaces: true },
+  );
   for (const { name, run } of cases) it(name, run);
 });
 

@@ -22,6 +22,7 @@ import { optionsJsonSchema, parseOptions, type ZooKeeperSourceOptions } from "./
 import { prepareRehearsal } from "./rehearsal.ts";
 import { resolvePaths } from "./resolve-paths.ts";
 import { restoreFiles } from "./restore.ts";
+import { openReplacement } from "./restore-in-place/replacement.ts";
 import { createVerifier } from "./verifier.ts";
 
 export { BOSH_STOPPED_FILE, type ColdOptions } from "./cold/cold-options.ts";
@@ -76,6 +77,7 @@ export function createZooKeeperSource(options: ZooKeeperSourceOptions = {}, fold
     },
     verifier: createVerifier,
     restore: restoreFiles,
+    replace: (targets, context) => openReplacement(checked, targets, context),
     rehearse: prepareRehearsal,
     check: (context) => checkServer(checked, () => openCold().control, context),
     async recover(context): Promise<JsonObject> {

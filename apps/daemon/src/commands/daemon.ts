@@ -6,10 +6,13 @@ import { createDaemonLogger, type DaemonLogger } from "../daemon/log.ts";
 import { connectServiceManager, type ServiceManager } from "../daemon/service-manager.ts";
 import { Services } from "../daemon/services.ts";
 import { ExitCode } from "../exit-codes.ts";
+import { MAX_HOLD_SECONDS, secondsOf } from "../seconds.ts";
 import { version } from "../version.ts";
 
 export interface DaemonFlags {
   readonly config?: string | undefined;
+  /** Seconds for which it is held from the beginning, as by `hold`. */
+  readonly hold?: string | undefined;
 }
 
 /** What the daemon needs of its process beside what every command is given. */
@@ -28,6 +31,7 @@ export async function daemon(
   { signal }: CommandContext,
   { writeLog, isTerminal, onReload }: DaemonSurroundings,
 ): Promise<number> {
+  const holdSeconds = secondsOf("--hold", flags.hold, MAX_HOLD_SECONDS);
   const logger = createDaemonLogger("info", writeLog, isTerminal);
   // First of all: what it finds in the environment is for nobody else.
   const manager = connectServiceManager({ isAlive: () => true, logger });
@@ -49,6 +53,7 @@ export async function daemon(
     const running = new Daemon(config, logger);
     const services = new Services(running, logger);
     try {
+      if (holdSeconds !== undefined) running.hold({ abort: false, seconds: holdSeconds });
       await services.take(config, () => running.take(config));
       const reloads = reloader(running, services, { manager, logger });
       reload = reloads.request;

@@ -1,9 +1,9 @@
 import { BackypError, parseWith } from "@zk-backyp/core";
 import { configInvalid, fieldsOf } from "./config-issues.ts";
 import { configFormJsonSchema } from "./config-json-schema.ts";
-import { configSchema } from "./config-schema.ts";
+import { configSchema, type WrittenConfig, type WrittenHttp } from "./config-schema.ts";
 import type { Config, SeriesConfig } from "./config-types.ts";
-import { findConfig } from "./find-config.ts";
+import { type FoundConfig, findConfig } from "./find-config.ts";
 
 /**
  * Reads the configuration for a command that uses one series of it: the file at `path`, or the first of
@@ -15,9 +15,29 @@ import { findConfig } from "./find-config.ts";
 export async function readConfig(path: string | undefined): Promise<Config | null> {
   const found = await findConfig(path);
   if (found === null) return null;
+  const { series, helper } = writtenIn(found);
+  return { path: found.path, folder: found.folder, series, helper };
+}
+
+/** Where a daemon with this configuration listens, as it is written: no secret was looked up, and paths are relative. */
+interface HttpPlace extends Pick<Config, "path" | "folder"> {
+  readonly http: WrittenHttp | false;
+}
+
+/**
+ * Reads the configuration for a command that speaks to the daemon. Else as {@link readConfig}.
+ *
+ * @throws BackypError `ERR_CONFIG_INVALID`
+ */
+export async function readHttpPlace(path: string | undefined): Promise<HttpPlace | null> {
+  const found = await findConfig(path);
+  if (found === null) return null;
+  return { path: found.path, folder: found.folder, http: writtenIn(found).http };
+}
+
+function writtenIn(found: FoundConfig): WrittenConfig {
   try {
-    const { series, helper } = parseWith(configSchema, found.content, found.path);
-    return { path: found.path, folder: found.folder, series, helper };
+    return parseWith(configSchema, found.content, found.path);
   } catch (error) {
     throw configInvalid(found, fieldsOf(error, []), configFormJsonSchema());
   }

@@ -8,6 +8,14 @@ import type { EventEmitter } from "eventemitter3";
 export interface DaemonView {
   readonly events: EventEmitter<DaemonEvents>;
   status(): DaemonStatus;
+  /**
+   * Has no run begin for so long. What is under way is aborted, or its end waited for: {@link DaemonStatus.state} says
+   * when nothing is any more. While the daemon is held already this makes that longer, never shorter, and may abort what
+   * was waited for. A daemon that is stopping goes on with that.
+   */
+  hold(options: HoldOptions): void;
+  /** Goes on, whoever has asked for the hold, and makes up for what was missed. Without a hold it does nothing. */
+  release(): void;
   /** In the order of the configuration. They are others after a reload. */
   series(): readonly SeriesView[];
 }
@@ -20,12 +28,36 @@ export interface DaemonEvents {
   "run:end": (series: string, run: RunRecord) => void;
 }
 
+/** How to {@link DaemonView.hold}. */
+export interface HoldOptions {
+  /** Whether what is under way is aborted. */
+  readonly abort: boolean;
+  readonly seconds: number;
+}
+
+/** Nothing begins for now. */
+export interface Hold {
+  readonly since: string;
+  /** When the daemon goes on by itself. */
+  readonly until: string;
+  /** Whether what was under way is, or was, aborted. */
+  readonly abort: boolean;
+  /** Once it is held: which server is not back that a run had stopped, and why. Null if there is none. */
+  readonly problem: string | null;
+}
+
 export interface DaemonStatus {
   readonly version: string;
   readonly host: string;
   readonly startedAt: string;
-  /** `stopping`: it ends what is under way and begins nothing. */
-  readonly state: "running" | "stopping";
+  /**
+   * `holding`: it begins nothing for now, and something is still under way, or a server not back yet. `held`: neither is
+   * so, but for {@link Hold.problem}. `stopping`: it ends what is
+   * under way and begins nothing.
+   */
+  readonly state: "running" | "holding" | "held" | "stopping";
+  /** Null if it is not held. */
+  readonly hold: Hold | null;
   readonly config: {
     readonly path: string;
     /** When the configuration that is in force was read. */
@@ -49,13 +81,13 @@ export interface SeriesView {
   /**
    * Begins a backup now, whoever is elected.
    *
-   * @throws BackypError `ERR_BUSY` if a run of this series is under way, or the daemon is stopping
+   * @throws BackypError `ERR_BUSY` if a run of this series is under way, or the daemon is stopping; `ERR_HELD`
    */
   runNow(): CurrentRun;
   /**
    * Begins to read a backup (an id, or `latest`) back.
    *
-   * @throws BackypError `ERR_BUSY`
+   * @throws BackypError `ERR_BUSY`, `ERR_HELD`
    */
   verifyNow(id: string): CurrentRun;
 }
@@ -84,7 +116,7 @@ export interface SeriesStatus {
   /** A sentence on it: what is wrong and what to do, or that all is well. */
   readonly healthText: string;
   readonly election: ElectionStatus | null;
-  /** Null while something runs, and where nothing will. */
+  /** Null while something runs, while the daemon is held, and where nothing will. */
   readonly next: NextRun | null;
   readonly current: CurrentRun | null;
   readonly lastRun: RunRecord | null;

@@ -5,7 +5,7 @@ import type { DaemonConfig } from "../config.ts";
 import { openSeriesOf } from "../open-series.ts";
 import { withSecrets } from "../secrets.ts";
 import { version } from "../version.ts";
-import type { DaemonEvents, DaemonStatus, DaemonView, SeriesView } from "./daemon-view.ts";
+import type { DaemonEvents, DaemonStatus, DaemonView, Hold, HoldOptions, SeriesView } from "./daemon-view.ts";
 import type { DaemonLogger } from "./log.ts";
 import { RunHistory } from "./run-history.ts";
 import { SeriesRunner } from "./series-runner.ts";
@@ -30,6 +30,8 @@ export class Daemon implements DaemonView {
   readonly #startedAt: string = new Date().toISOString();
   #state: DaemonStatus["state"] = "running";
   #config: DaemonStatus["config"];
+  #hold: Hold | null = null;
+  #holdEnd: NodeJS.Timeout | undefined;
   #series: ReadonlyMap<string, Running> = new Map();
   /** Series of earlier configurations that are being given up, and when that is done, by their names. */
   readonly #leaving: Map<string, { readonly runner: SeriesRunner; readonly gone: Promise<void> }[]> = new Map();
@@ -48,6 +50,7 @@ export class Daemon implements DaemonView {
       host: this.#host,
       startedAt: this.#startedAt,
       state: this.#state,
+      hold: this.#hold,
       config: this.#config,
       series: this.series().map((series) => series.status()),
     };
@@ -101,6 +104,65 @@ export class Daemon implements DaemonView {
     this.events.emit("changed", null);
   }
 
+  hold({ abort, seconds }: HoldOptions): void {
+    if (this.#state === "stopping") return;
+    const now = new Date();
+    const end = new Date(now.getTime() + seconds * 1000).toISOString();
+    const before = this.#hold;
+    const hold = {
+      since: before?.since ?? now.toISOString(),
+      until: before !== null && before.until > end ? before.until : end,
+      abort: abort || before?.abort === true,
+      problem: null,
+    };
+    this.#hold = hold;
+    const isAsBefore = this.#state === "held" && before?.problem === null;
+    this.#state = isAsBefore ? "held" : "holding";
+    if (hold.until === end) {
+      clearTimeout(this.#holdEnd);
+      this.#holdEnd = setTimeout(() => this.#goOn("hold.expired", "nobody has released the daemon"), seconds * 1000);
+    }
+    this.#logger.info({ event: "hold.begin", ...hold }, `the daemon begins nothing until ${hold.until}`);
+    this.events.emit("changed", null);
+    if (!isAsBefore) void this.#untilHeld(hold);
+  }
+
+  release(): void {
+    this.#goOn("hold.released", "the daemon was released");
+  }
+
+  /** Gives up as soon as the hold is another one, or over. Never rejects. */
+  async #untilHeld(hold: Hold): Promise<void> {
+    // Also those that are being given up may have a run under way.
+    const leaving = [...this.#leaving.values()].flat();
+    const runners = [...this.#series.values(), ...leaving].map(({ runner }) => runner);
+    await Promise.all(runners.map((runner) => runner.hold(hold.abort)));
+    if (this.#hold !== hold || this.#state !== "holding") return;
+    // A run that was aborted has the server started, but may not have waited until it serves.
+    const recovered = [...this.#series.values()].map(async ({ runner }) => {
+      const problem = await runner.recover();
+      return problem === null ? [] : [`${runner.name}: ${problem}`];
+    });
+    const problem = (await Promise.all(recovered)).flat().join("; ") || null;
+    if (this.#hold !== hold || this.#state !== "holding") return;
+    this.#hold = { ...hold, problem };
+    this.#state = "held";
+    const fields = { event: "hold.held", ...this.#hold };
+    if (problem === null) this.#logger.info(fields, "nothing is under way");
+    else this.#logger.error(fields, `nothing is under way, but a server is not back: ${problem}`);
+    this.events.emit("changed", null);
+  }
+
+  #goOn(event: string, why: string): void {
+    if (this.#hold === null || this.#state === "stopping") return;
+    clearTimeout(this.#holdEnd);
+    this.#logger.info({ event, ...this.#hold }, `${why}: it goes on`);
+    this.#hold = null;
+    this.#state = "running";
+    this.events.emit("changed", null);
+    for (const { runner } of this.#series.values()) void runner.release();
+  }
+
   /** Notes that a configuration was not taken. */
   refuse(message: string): void {
     this.#config = { ...this.#config, refused: { at: new Date().toISOString(), message } };
@@ -110,6 +172,7 @@ export class Daemon implements DaemonView {
   /** Ends what is under way, so that nothing is left half done, and everything with it. Never rejects. */
   async stop(): Promise<void> {
     this.#state = "stopping";
+    clearTimeout(this.#holdEnd);
     this.events.emit("changed", null);
     for (const { runner } of this.#series.values()) this.#leave(runner);
     const leaving = [...this.#leaving.values()].flat();
@@ -140,6 +203,7 @@ export class Daemon implements DaemonView {
       logger,
       events,
       turns,
+      heldUntil: () => this.#hold?.until ?? null,
       host: this.#host,
       restoreCommand,
     });

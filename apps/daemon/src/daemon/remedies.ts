@@ -5,6 +5,7 @@ import type { RunError } from "./daemon-view.ts";
 const remedies: Readonly<Record<ErrorCode, string>> = {
   ERR_ABORTED: "Nothing: it was stopped on purpose and begins again with the next run.",
   ERR_BUSY: "Nothing, if it goes away by itself: another run was under way.",
+  ERR_HELD: "Nothing: it begins by itself when the hold is over; `zk-backyp release` ends that at once.",
   ERR_SLOT_TAKEN: "Nothing: another daemon has stored this backup.",
   ERR_NOT_ELECTED: "Nothing, if another node backs up. Else look at the election of each daemon.",
   ERR_CONFIG_INVALID: "Correct the configuration, try it with `zk-backyp check`, and reload the daemon (SIGHUP).",
@@ -30,10 +31,12 @@ const remedies: Readonly<Record<ErrorCode, string>> = {
   ERR_CHECKSUM_MISMATCH: "Do not restore this backup. Look at the store's health, and take a new one.",
   ERR_MANIFEST_INVALID: "The backup cannot be used as it is. Look who has changed its manifest, and take a new one.",
   ERR_MANIFEST_UNSUPPORTED: "Upgrade this program: a newer release has written the backup.",
+  ERR_TARGET_IN_USE: "Stop the server, then restore.",
   ERR_TARGET_NOT_EMPTY: "Name an empty directory.",
   ERR_TARGET_UNAVAILABLE: "Look whether the directory can be written.",
   ERR_REHEARSAL_FAILED: "Do not restore this backup; look at it with `zk-backyp verify --deep`.",
   ERR_REHEARSAL_UNAVAILABLE: "Install what the message names.",
+  ERR_DAEMON_UNAVAILABLE: "Look whether the daemon runs, and where it listens.",
   ERR_INTERNAL: "This was not foreseen: report it with the log of this run.",
 };
 

@@ -63,6 +63,7 @@ async function make(
     events,
     host: "node-a",
     turns: new Turns(1),
+    heldUntil: () => null,
     restoreCommand: (id) => `restore ${id}`,
   });
   runners.push(runner);

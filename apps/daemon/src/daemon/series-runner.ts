@@ -67,6 +67,8 @@ export interface SeriesRunnerOptions {
   readonly host: string;
   /** Shared with the other series: runs wait for theirs. */
   readonly turns: Turns;
+  /** While the daemon is held, until when that is: nothing begins. Else null. */
+  readonly heldUntil: () => string | null;
   /** The command line that restores a backup. */
   readonly restoreCommand: (id: string) => string;
 }
@@ -91,6 +93,12 @@ export class SeriesRunner implements SeriesView {
   readonly #schedulers: { backup?: Scheduler; verify?: Scheduler } = {};
   #placement: Placement = { runOn: "always", notHere: null, isOpen: false, candidacy: null };
   #current: CurrentRun | null = null;
+  /** Aborts the run that is under way. */
+  #interrupt: AbortController = new AbortController();
+  /** Whether the run that is under way has not begun with its work, since others are at theirs. */
+  #isWaiting = false;
+  /** While {@link recover} is at it. */
+  #recovering: Promise<string | null> | null = null;
   /** Resolves when the run that is under way has ended. */
   #ended: Promise<void> = Promise.resolve();
   /** What the source said when it skipped the run that is under way. */
@@ -98,6 +106,7 @@ export class SeriesRunner implements SeriesView {
   /** The plan of the last run, which is over but may still be there for a moment. */
   #overPlan: PlannedRun | null = null;
   #lastHealth: string = "";
+  #isStarted = false;
   #retired = false;
   #saidOfSink: string | null = null;
   #working: Promise<void> = Promise.resolve();
@@ -134,6 +143,7 @@ export class SeriesRunner implements SeriesView {
   /** Pays what a run that died has left, and begins with the schedule. What fails of it is logged and tried again. */
   start(): void {
     if (this.#retired) return;
+    this.#isStarted = true;
     this.#working = this.#background().catch((err: unknown) => {
       this.#options.logger.error({ event: "series.failed", err }, (err as Error).message);
     });
@@ -150,6 +160,49 @@ export class SeriesRunner implements SeriesView {
     return this.#closed;
   }
 
+  /**
+   * To be called when the daemon was held. Aborts what is under way, if `abort`, and what waits for its turn in any case.
+   *
+   * @returns resolves when nothing is under way
+   */
+  async hold(abort: boolean): Promise<void> {
+    if (abort || this.#isWaiting) this.#interrupt.abort(new BackypError("ERR_ABORTED", "the daemon was held"));
+    this.#wake();
+    await this.#ended;
+    // Who was elected and does nothing would keep the others from it.
+    if (this.#isHeld) void this.#placement.candidacy?.stepBack();
+  }
+
+  /** To be called when the daemon is not held any more. What a run that died has left meanwhile is paid first. */
+  async release(): Promise<void> {
+    await this.#recovering;
+    // Who is still to start does that then.
+    if (!this.#isStarted || this.#isHeld) return;
+    await this.recover();
+    this.#wake();
+  }
+
+  /**
+   * Pays what a run that died or was aborted has left, such as the start of the server that it had stopped.
+   *
+   * @returns null, or why it could not, which is logged, and tried again before the next run. Never rejects.
+   */
+  recover(): Promise<string | null> {
+    if (this.#retired) return Promise.resolve(null);
+    this.#recovering ??= this.#payDebts().finally(() => {
+      this.#recovering = null;
+    });
+    return this.#recovering;
+  }
+
+  get #isHeld(): boolean {
+    return this.#options.heldUntil() !== null;
+  }
+
+  #wake(): void {
+    for (const scheduler of Object.values(this.#schedulers)) scheduler.wake();
+  }
+
   #abort(): void {
     this.#closing.abort(new BackypError("ERR_ABORTED", "the daemon was told to stop"));
   }
@@ -160,6 +213,7 @@ export class SeriesRunner implements SeriesView {
     await Promise.all(Object.values(this.#schedulers).map((scheduler) => scheduler.close()));
     await this.#ended;
     await this.#working;
+    await this.#recovering;
     await this.#placement.candidacy?.close();
     await this.#options.opened[Symbol.asyncDispose]();
   }
@@ -231,7 +285,8 @@ export class SeriesRunner implements SeriesView {
   /** All that goes on beside the runs, until it is closed. */
   async #background(): Promise<void> {
     const { signal } = this.#closing;
-    await this.#recover();
+    // Held, it leaves the server alone; the release makes up for it.
+    if (!this.#isHeld) await this.recover();
     if (signal.aborted) return;
     if (this.#placement.notHere === null) this.#startSchedulers();
     while (!signal.aborted) {
@@ -258,7 +313,7 @@ export class SeriesRunner implements SeriesView {
     if (this.#placement.notHere === null && !this.#closing.signal.aborted) this.#startSchedulers();
   }
 
-  async #recover(): Promise<void> {
+  async #payDebts(): Promise<string | null> {
     const { opened, logger } = this.#options;
     const { signal } = this.#closing;
     try {
@@ -266,9 +321,14 @@ export class SeriesRunner implements SeriesView {
       if (done !== undefined && done.did !== "nothing") {
         logger.warn({ event: "recovered", ...done }, "what a run that died had left was looked after");
       }
+      return null;
     } catch (err) {
+      if (signal.aborted) return null;
       // The first run tries it again, and fails by it if it has to.
-      if (!signal.aborted) logger.error({ event: "recover.failed", err }, (err as Error).message);
+      const { message } = err as Error;
+      logger.error({ event: "recover.failed", err }, message);
+      // Somebody else is at it, who sees to its end himself.
+      return isBackypError(err, "ERR_BUSY") ? null : message;
     }
   }
 
@@ -278,7 +338,8 @@ export class SeriesRunner implements SeriesView {
     const { jitter = 0, firstRun = "now" } = config.schedule ?? DEFAULT_SCHEDULE;
     const common = {
       seed: `${host} ${opened.prefix}`,
-      mayRun: () => !this.#retired && this.#current === null && this.#mayRun(),
+      mayRun: () =>
+        !this.#retired && !this.#isHeld && this.#recovering === null && this.#current === null && this.#mayRun(),
       onProblem: (err: BackypError) => {
         if (!signal.aborted) logger.warn({ event: "schedule.problem", err }, err.message);
       },
@@ -380,8 +441,10 @@ export class SeriesRunner implements SeriesView {
     const work = (signal: AbortSignal): Promise<Ending> =>
       kind === "backup" ? this.#backup(slot, signal) : this.#verify("latest", signal);
     const { ended } = this.#begin(kind, trigger, slot, work, abort);
+    const { signal: interrupt } = this.#interrupt;
     const { outcome } = await ended;
     if (outcome === "lost" || outcome === "postponed") return "later";
+    if (outcome === "aborted" && interrupt.aborted) return "later";
     if (outcome === "failed" || outcome === "aborted") return "failed";
     return "done";
   }
@@ -389,7 +452,7 @@ export class SeriesRunner implements SeriesView {
   /**
    * Begins a run, which writes its own record.
    *
-   * @throws BackypError `ERR_BUSY`
+   * @throws BackypError `ERR_BUSY`, `ERR_HELD`
    */
   #begin(
     kind: RunKind,
@@ -400,6 +463,11 @@ export class SeriesRunner implements SeriesView {
   ): { readonly started: CurrentRun; readonly ended: Promise<RunRecord> } {
     if (this.#retired)
       throw new BackypError("ERR_BUSY", `${this.name}: the daemon is stopping, or has a new configuration`);
+    const heldUntil = this.#options.heldUntil();
+    if (heldUntil !== null) {
+      const message = `${this.name}: the daemon is held until ${heldUntil}: \`zk-backyp release\` ends that`;
+      throw new BackypError("ERR_HELD", message);
+    }
     if (this.#current !== null) {
       const { kind: other, startedAt } = this.#current;
       throw new BackypError("ERR_BUSY", `${this.name}: a ${other} is under way since ${startedAt}; wait for its end`);
@@ -416,12 +484,13 @@ export class SeriesRunner implements SeriesView {
       step: null,
     };
     this.#current = started;
+    this.#interrupt = new AbortController();
     this.#skipped = null;
     const { logger, events } = this.#options;
     logger.info({ event: "run.start", runId: started.runId, kind, trigger, slot: started.slot }, `${kind} begins`);
     this.#tell(() => events.emit("run:start", this.name, started));
     this.#changed();
-    const signals = [this.#closing.signal, ...(abort === undefined ? [] : [abort])];
+    const signals = [this.#closing.signal, this.#interrupt.signal, ...(abort === undefined ? [] : [abort])];
     const ended = this.#toItsEnd(started, work, AbortSignal.any(signals));
     this.#ended = ended.then(
       () => {},
@@ -442,7 +511,10 @@ export class SeriesRunner implements SeriesView {
     let error: RunRecord["error"] = null;
     let cause: unknown;
     try {
-      const giveBack = await this.#options.turns.take(signal);
+      this.#isWaiting = true;
+      const giveBack = await this.#options.turns.take(signal).finally(() => {
+        this.#isWaiting = false;
+      });
       try {
         ending = await work(signal);
       } finally {
@@ -493,6 +565,8 @@ export class SeriesRunner implements SeriesView {
     }
     const { retention, series } = this.#options.opened;
     if (kind !== "backup" || outcome !== "ok" || retention === undefined || this.#retired) return;
+    // What it would delete now the next one deletes.
+    if (this.#isHeld) return;
     this.#begin("prune", "schedule", null, async (signal) => {
       const { deleted, failures, freedBytes, problems } = await series.prune({ rules: retention, signal });
       const { logger } = this.#options;
@@ -573,7 +647,7 @@ export class SeriesRunner implements SeriesView {
           : `the election cannot be reached: ${problem}`;
     logger[state === "unreachable" ? "warn" : "info"]({ event: "election", state, holder }, text);
     this.#preferOther();
-    for (const scheduler of Object.values(this.#schedulers)) scheduler.wake();
+    this.#wake();
     this.#changed();
   }
 

@@ -8,6 +8,9 @@ import { HttpError } from "./http-error.ts";
 const DEFAULT_PAGE_SIZE = 100;
 const MAX_PAGE_SIZE = 1_000;
 const MAX_RUNS = 200;
+/** A hold that nobody ends is over after an hour; none lasts for longer than a week. */
+const DEFAULT_HOLD_SECONDS = 3_600;
+const MAX_HOLD_SECONDS = 604_800;
 
 const ID = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}-[0-9]{8}T[0-9]{9}Z$";
 const idOrLatest = {
@@ -29,6 +32,21 @@ const verifyBody = {
   type: ["object", "null"],
   additionalProperties: false,
   properties: { id: { ...idOrLatest, default: "latest" } },
+} as const;
+
+const holdBody = {
+  type: ["object", "null"],
+  additionalProperties: false,
+  properties: {
+    abort: { type: "boolean", default: false, description: "Whether what is under way is aborted" },
+    seconds: {
+      type: "integer",
+      minimum: 1,
+      maximum: MAX_HOLD_SECONDS,
+      default: DEFAULT_HOLD_SECONDS,
+      description: "After how long the daemon goes on by itself",
+    },
+  },
 } as const;
 
 interface InSeries {
@@ -188,6 +206,49 @@ export function addApi(app: FastifyInstance, view: DaemonView, { streams, signal
     },
   );
 
+  app.post<{ Body: { readonly abort?: boolean; readonly seconds?: number } | null | undefined }>(
+    "/api/v1/hold",
+    {
+      onRequest: mayChange,
+      schema: {
+        tags: ["changes"],
+        summary: "Begin nothing for now",
+        description:
+          "What is under way is aborted, or goes on to its end: `state` is `holding` until then, and `held` from then on. A daemon that is held already is so for longer, never shorter, and may be told to abort.",
+        security: [{ token: [] }],
+        body: holdBody,
+        response: {
+          202: answer("DaemonStatus", "It begins nothing any more, or is stopping"),
+          ...refusals(400, 401, 403, 413, 415, 429),
+        },
+      },
+    },
+    ({ body, ip }, reply) => {
+      const { abort = false, seconds = DEFAULT_HOLD_SECONDS } = body ?? {};
+      logger.info({ event: "http.hold", abort, seconds, address: ip }, "the daemon was asked by HTTP to begin nothing");
+      view.hold({ abort, seconds });
+      return reply.code(202).send(view.status());
+    },
+  );
+
+  app.post(
+    "/api/v1/release",
+    {
+      onRequest: mayChange,
+      schema: {
+        tags: ["changes"],
+        summary: "Go on, whoever has asked for the hold",
+        security: [{ token: [] }],
+        response: { 200: answer("DaemonStatus", "It is not held"), ...refusals(400, 401, 403, 413, 415, 429) },
+      },
+    },
+    ({ ip }) => {
+      logger.info({ event: "http.release", address: ip }, "the daemon was asked by HTTP to go on");
+      view.release();
+      return view.status();
+    },
+  );
+
   app.get(
     "/api/v1/events",
     {
@@ -235,7 +296,7 @@ const REFUSALS = {
   401: "The token is missing or wrong",
   403: "No token is configured",
   404: "There is no such series or backup",
-  409: "A run of this series is under way, or the daemon is stopping",
+  409: "A run of this series is under way, or the daemon is held or stopping",
   413: "The body is too large",
   415: "The body is not JSON",
   429: "Too many requests from this address: `Retry-After` says when to try again",

@@ -92,7 +92,7 @@ const seriesStatus: z.ZodType<SeriesStatus> = z.object({
   health,
   healthText: z.string().describe("What is wrong and what to do, or that all is well"),
   election: electionStatus.nullable(),
-  next: nextRun.nullable().describe("Null while something runs, and where nothing will"),
+  next: nextRun.nullable().describe("Null while something runs, while the daemon is held, and where nothing will"),
   current: currentRun.nullable(),
   lastRun: runRecord.nullable(),
   failuresInARow: z.int().nonnegative(),
@@ -117,7 +117,23 @@ const daemonStatus: z.ZodType<DaemonStatus> = z.object({
   version: z.string(),
   host: z.string(),
   startedAt: time,
-  state: z.enum(["running", "stopping"]),
+  state: z
+    .enum(["running", "holding", "held", "stopping"])
+    .describe(
+      "holding: it begins nothing for now, and something is still under way, or a server not back yet. held: neither is so",
+    ),
+  hold: z
+    .object({
+      since: time,
+      until: time.describe("When the daemon goes on by itself"),
+      abort: z.boolean().describe("Whether what was under way is, or was, aborted"),
+      problem: z
+        .string()
+        .nullable()
+        .describe("Once it is held: which server is not back that a run had stopped, and why"),
+    })
+    .nullable()
+    .describe("Null if it is not held"),
   config: z.object({
     path: z.string(),
     loadedAt: time,

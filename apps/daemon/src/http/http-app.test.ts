@@ -200,6 +200,71 @@ describe("what it changes", () => {
   });
 
   it.each([
+    ["without a body", {}, { abort: false }, 3_600],
+    ["with an empty object", { payload: {} }, { abort: false }, 3_600],
+    ["with all there is to say", { payload: { abort: true, seconds: 604_800 } }, { abort: true }, 604_800],
+  ] as [string, InjectOptions, object, number][])("holds the daemon %s", async (_what, options, hold, seconds) => {
+    const response = await post("/api/v1/hold", options);
+    expect([response.statusCode, response.json()]).toMatchObject([202, { state: "holding", hold }]);
+    const { since, until } = response.json().hold;
+    expect(Date.parse(until) - Date.parse(since)).toBe(seconds * 1000);
+    expect((await ask("/api/v1/status")).json()).toMatchObject({ state: "holding", hold });
+    expect(log).toContainEqual(
+      expect.objectContaining({ fields: expect.objectContaining({ event: "http.hold", seconds, ...hold }) }),
+    );
+  });
+
+  it("begins nothing while the daemon is held, which is ready all the same, and goes on when it is released", async () => {
+    await post("/api/v1/hold");
+    for (const url of ["/api/v1/series/good/run", "/api/v1/series/good/verify"]) {
+      const response = await post(url);
+      expect([response.statusCode, errorOf(response).code]).toEqual([409, "ERR_HELD"]);
+    }
+    expect((await ask("/readyz")).json()).toMatchObject({ ready: true, reasons: [] });
+    for (const _time of ["once", "twice"]) {
+      const released = await post("/api/v1/release");
+      expect([released.statusCode, released.json()]).toMatchObject([200, { state: "running", hold: null }]);
+    }
+    expect((await post("/api/v1/series/good/run")).statusCode).toBe(202);
+  });
+
+  it.each([
+    ['{"seconds":0}', "application/json", 400],
+    ['{"seconds":-1}', "application/json", 400],
+    ['{"seconds":1.5}', "application/json", 400],
+    ['{"seconds":604801}', "application/json", 400],
+    ['{"seconds":1e400}', "application/json", 400],
+    ['{"seconds":"soon"}', "application/json", 400],
+    ['{"abort":"please"}', "application/json", 400],
+    ['{"abort":true,"more":1}', "application/json", 400],
+    ['{"__proto__":{"abort":true}}', "application/json", 400],
+    ["[]", "application/json", 400],
+    ["true", "application/json", 400],
+    ['{"abort":', "application/json", 400],
+    ["abort=true", "application/x-www-form-urlencoded", 415],
+    [`{"abort":"${"x".repeat(5_000)}"}`, "application/json", 413],
+  ])("is not held by the body %s as %s: %i", async (payload, type, status) => {
+    const response = await post("/api/v1/hold", { payload, headers: { ...BEARER, "content-type": type } });
+    expect(response.statusCode).toBe(status);
+    errorOf(response);
+    expect(view.status()).toMatchObject({ state: "running", hold: null });
+  });
+
+  it.each(["/api/v1/hold", "/api/v1/release"])("needs the token for %s", async (url) => {
+    await post("/api/v1/hold");
+    const before = view.status().hold;
+    for (const headers of [{}, { authorization: "Bearer wrong-horse" }]) {
+      const response = await post(url, { headers, payload: url.endsWith("hold") ? { seconds: 7_200 } : {} });
+      expect([response.statusCode, errorOf(response).code]).toEqual([401, "ERR_TOKEN_WRONG"]);
+    }
+    await start({ token: undefined });
+    const response = await post(url);
+    expect([response.statusCode, errorOf(response).code]).toEqual([403, "ERR_TOKEN_NOT_CONFIGURED"]);
+    expect((await ask(url)).statusCode).toBe(405);
+    expect(view.status().hold).toEqual(before);
+  });
+
+  it.each([
     ["busy", "/api/v1/series/running/run", 409, "ERR_BUSY"],
     ["unknown", "/api/v1/series/nobody/run", 404, "ERR_SERIES_NOT_FOUND"],
     ["inherited from Object", "/api/v1/series/__proto__/run", 404, "ERR_SERIES_NOT_FOUND"],
@@ -521,11 +586,16 @@ describe("its OpenAPI document", () => {
       "get /healthz",
       "get /metrics",
       "get /readyz",
+      "post /api/v1/hold",
+      "post /api/v1/release",
       "post /api/v1/series/{name}/run",
       "post /api/v1/series/{name}/verify",
     ]);
     expect(operation("post", "/api/v1/series/{name}/run").security).toEqual([{ token: [] }]);
-    expect(operation("post", "/api/v1/series/{name}/verify").requestBody?.required).toBe(false);
+    for (const path of ["/api/v1/series/{name}/verify", "/api/v1/hold"])
+      expect(operation("post", path).requestBody?.required).toBe(false);
+    for (const path of ["/api/v1/hold", "/api/v1/release"])
+      expect(operation("post", path).security).toEqual([{ token: [] }]);
     expect(JSON.stringify(document)).not.toContain(TOKEN);
   });
 
@@ -566,6 +636,10 @@ describe("its OpenAPI document", () => {
           ["get", "/api/v1/series/{name}/runs", `${url}/runs`],
         ] as const;
       }),
+      ["post", "/api/v1/hold", "/api/v1/hold"],
+      ["get", "/api/v1/status", "/api/v1/status"],
+      ["post", "/api/v1/series/{name}/run", "/api/v1/series/good/run"],
+      ["post", "/api/v1/release", "/api/v1/release"],
     ];
     const statuses = new Set<number>();
     for (const [method, path, url] of cases) {

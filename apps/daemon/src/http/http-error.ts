@@ -36,6 +36,7 @@ const httpStatuses: Readonly<Record<HttpErrorCode, number>> = {
 const statuses: Readonly<Record<ErrorCode, number>> = {
   ERR_ABORTED: 503,
   ERR_BUSY: 409,
+  ERR_HELD: 409,
   ERR_SLOT_TAKEN: 409,
   ERR_NOT_ELECTED: 409,
   ERR_CONFIG_INVALID: 500,
@@ -59,10 +60,12 @@ const statuses: Readonly<Record<ErrorCode, number>> = {
   ERR_CHECKSUM_MISMATCH: 502,
   ERR_MANIFEST_INVALID: 502,
   ERR_MANIFEST_UNSUPPORTED: 502,
+  ERR_TARGET_IN_USE: 409,
   ERR_TARGET_NOT_EMPTY: 409,
   ERR_TARGET_UNAVAILABLE: 502,
   ERR_REHEARSAL_FAILED: 502,
   ERR_REHEARSAL_UNAVAILABLE: 502,
+  ERR_DAEMON_UNAVAILABLE: 502,
   ERR_INTERNAL: 500,
 };
 

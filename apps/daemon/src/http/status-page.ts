@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { PAGE_FOLDER } from "./page-folder.ts";
 
 /** The page as it is served: one document that needs nothing else. */
 export interface StatusPage {
@@ -67,7 +68,7 @@ function makePage(): StatusPage {
 
 /** A part as it goes into the document, which would end where it had an end tag of its own. */
 function readPart(name: string): string {
-  return readFileSync(new URL(`../../page/${name}`, import.meta.url), "utf8").trim();
+  return readFileSync(new URL(name, PAGE_FOLDER), "utf8").trim();
 }
 
 /** All parts become one module, in which no name is taken twice. */

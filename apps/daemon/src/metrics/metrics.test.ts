@@ -189,6 +189,17 @@ describe("createMetrics", () => {
     expect((await metrics.collect()).body).not.toContain('"goes"');
   });
 
+  it("tells whether the daemon is held, beside how old the backups become", async () => {
+    const { view, metrics } = start();
+    expect(await samplesOf(metrics, "zk_backyp_held")).toEqual({ "": 0 });
+    const before = await samplesOf(metrics, "zk_backyp_stale_timestamp_seconds");
+    view.hold({ abort: false, seconds: 60 });
+    expect(await samplesOf(metrics, "zk_backyp_held")).toEqual({ "": 1 });
+    expect(await samplesOf(metrics, "zk_backyp_stale_timestamp_seconds")).toEqual(before);
+    view.release();
+    expect(await samplesOf(metrics, "zk_backyp_held")).toEqual({ "": 0 });
+  });
+
   it("tells whether the last reload was taken", async () => {
     const { view, metrics } = start();
     const loadedAt = MADE_NOW.toISOString();

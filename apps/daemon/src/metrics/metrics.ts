@@ -57,6 +57,11 @@ export function createMetrics(view: DaemonView): Metrics {
     buckets: DOWNTIME_SECONDS,
     registers,
   });
+  const held = new Gauge({
+    name: "zk_backyp_held",
+    help: "1 while the daemon begins nothing because somebody has asked for that (zk-backyp hold).",
+    registers,
+  });
   const reloaded = new Gauge({
     name: "zk_backyp_config_last_reload_successful",
     help: "0 if the configuration that was read last was refused, so that an older one is in force.",
@@ -114,7 +119,8 @@ export function createMetrics(view: DaemonView): Metrics {
     async collect() {
       followSeries();
       setSeriesGauges(view.series().map((one) => ({ status: one.status(), runs: one.runs() })));
-      const { config } = view.status();
+      const { config, hold } = view.status();
+      held.set(Number(hold !== null));
       reloaded.set(Number(config.refused === null));
       loadedAt.set(Date.parse(config.loadedAt) / 1000);
       const parts = await Promise.all([registry.metrics(), processMetrics().metrics()]);

@@ -89,11 +89,17 @@ export function madeView(series: readonly MadeSeriesOptions[] = EVERY_KIND, now:
     host: "zk-1",
     startedAt: new Date(now.getTime() - 40 * DAY_MS).toISOString(),
     state: "running",
+    hold: null,
     config: {
       path: "/etc/zk-backyp/zk-backyp.config.yaml",
       loadedAt: new Date(now.getTime() - 40 * DAY_MS).toISOString(),
       refused: null,
     },
+  };
+  const changeDaemon: MadeView["changeDaemon"] = (fields) => {
+    daemon = { ...daemon, ...fields };
+    for (const one of made) one.heldUntil = daemon.hold?.until ?? null;
+    events.emit("changed", null);
   };
   const find = (name: string): MadeSeries => {
     const found = made.find((one) => one.name === name);
@@ -105,10 +111,16 @@ export function madeView(series: readonly MadeSeriesOptions[] = EVERY_KIND, now:
     status: () => ({ ...daemon, series: made.map((one) => one.status()) }),
     series: () => made,
     change: (name, fields) => find(name).change(fields),
-    changeDaemon(fields) {
-      daemon = { ...daemon, ...fields };
-      events.emit("changed", null);
+    changeDaemon,
+    hold({ abort, seconds }) {
+      const isBusy = made.some((one) => one.status().current !== null);
+      const until = new Date(now.getTime() + seconds * 1000).toISOString();
+      changeDaemon({
+        state: isBusy ? "holding" : "held",
+        hold: { since: now.toISOString(), until, abort, problem: null },
+      });
     },
+    release: () => changeDaemon({ state: "running", hold: null }),
     startRun: (name, fields = {}) => find(name).start(fields),
     endRun: (name, fields = {}) => find(name).end(fields),
     failSink: (name, error) => {
@@ -124,6 +136,7 @@ export function madeView(series: readonly MadeSeriesOptions[] = EVERY_KIND, now:
 class MadeSeries implements SeriesView {
   readonly name: string;
   sinkError: Error | null = null;
+  heldUntil: string | null = null;
   readonly #now: Date;
   readonly #events: EventEmitter<DaemonEvents>;
   #status: SeriesStatus;
@@ -264,6 +277,7 @@ class MadeSeries implements SeriesView {
   }
 
   #requireIdle(): void {
+    if (this.heldUntil !== null) throw new BackypError("ERR_HELD", `the daemon is held until ${this.heldUntil}`);
     const { current } = this.#status;
     if (current === null) return;
     throw new BackypError("ERR_BUSY", `a ${current.kind} of ${this.name} is under way: wait until it has ended`);

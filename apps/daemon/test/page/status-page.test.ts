@@ -182,6 +182,15 @@ describe.skipIf(!hasBrowser)("the status page", () => {
     await eventually("#notices", /stopping.*newer configuration was refused.*series\.b\.sink: expected an object/s);
   });
 
+  it("says that the daemon is held, and until when", async () => {
+    const { view } = await open([{ name: "zk" }]);
+    await eventually("h1", "zk is good");
+    view.hold({ abort: false, seconds: 3_600 });
+    await eventually("#notices", /The daemon is held: it begins nothing\. It goes on after `zk-backyp release`.*\(/s);
+    view.release();
+    await eventually("#notices", "");
+  });
+
   it("says when the connection is lost, never calls old news good, and recovers", async () => {
     const { page, view, http } = await open([{ name: "zk" }], { mayFail: true });
     await eventually("#connection", "Live");

@@ -10,6 +10,7 @@ import { type BackupRun, type CaptureContext, silentLogger } from "../run-contex
 import { openSeries } from "../series.ts";
 import type { Capture, CaptureRequest, Source } from "../source.ts";
 import type { ContractCase } from "./contract-case.ts";
+import { withFaults } from "./faults.ts";
 import { memorySink } from "./memory-sink.ts";
 
 /** A source with something in it, and how to tell that a restore brought it back. */
@@ -17,14 +18,20 @@ export interface SourceUnderTest {
   readonly source: Source;
   /** Rejects unless `directory` holds what the source held when it was captured. */
   checkRestored(directory: string): Promise<void>;
+  /** The same after the backup has replaced what was there. Default: {@link checkRestored}. */
+  checkReplaced?(directory: string): Promise<void>;
 }
 
 /**
  * What every source must do. Run each case in the test runner of your choice.
  *
  * @param createSource a source with a few files in it, none over 16 MiB; called once for each case, which closes it
+ * @param options `replaces`: the source can replace data that is there; there is a case for that then
  */
-export function sourceContract(createSource: () => Promise<SourceUnderTest>): ContractCase[] {
+export function sourceContract(
+  createSource: () => Promise<SourceUnderTest>,
+  { replaces = false }: { readonly replaces?: boolean } = {},
+): ContractCase[] {
   const contractCase = (name: string, check: (test: SourceUnderTest) => Promise<void>): ContractCase => ({
     name,
     async run() {
@@ -37,7 +44,35 @@ export function sourceContract(createSource: () => Promise<SourceUnderTest>): Co
     },
   });
 
+  const replacing = contractCase(
+    "replaces data that is there, and leaves it as it is for a backup that is no good",
+    async ({ source, checkRestored, checkReplaced = checkRestored }) => {
+      const sink = memorySink();
+      const series = openSeries({ prefix: "contract", source, sink });
+      const manifest = await series.backup();
+      assert.ok(manifest !== null, "there was nothing to back up");
+      const folder = await mkdtemp(join(tmpdir(), "zk-backyp-contract-"));
+      try {
+        const main = join(folder, "restored");
+        await series.restore(manifest.id, { main });
+        const before = await namesBelow(main);
+        // The manifest is the first thing that is read, and the newest backup's is the second.
+        const faulty = withFaults(sink, { get: [null, null, { flipByteAt: manifest.archive.size >> 1 }] });
+        await assert.rejects(openSeries({ prefix: "contract", source, sink: faulty }).replace(manifest.id, { main }));
+        assert.deepEqual(await namesBelow(main), before, "something was left, or taken");
+        await checkRestored(main);
+        const { replaced } = await series.replace(manifest.id, { main });
+        assert.deepEqual(JSON.parse(JSON.stringify(replaced)), replaced);
+        await checkReplaced(main);
+        assert.deepEqual(await readdir(folder), ["restored"], "something was written beside the target");
+      } finally {
+        await rm(folder, { recursive: true });
+      }
+    },
+  );
+
   return [
+    ...(replaces ? [replacing] : []),
     contractCase("yields entries with plain, unique paths and true sizes", async ({ source }) => {
       const entries = await captured(source);
       assert.ok(entries.length > 0, "captured nothing");
@@ -133,6 +168,10 @@ export function sourceContract(createSource: () => Promise<SourceUnderTest>): Co
       }
     }),
   ];
+}
+
+async function namesBelow(directory: string): Promise<string[]> {
+  return (await readdir(directory, { recursive: true })).sort();
 }
 
 interface HeldEntry extends Omit<Entry, "body"> {

@@ -50,11 +50,7 @@ const MAIN = /^org\.apache\.zookeeper\.server\.(quorum\.QuorumPeerMain|ZooKeeper
  * usual places and does not run. Reads only.
  */
 export async function findServers({ signal, proc = "/proc", places = PLACES }: HostOptions): Promise<FoundServer[]> {
-  const running: FoundServer[] = [];
-  for (const pid of (await readdir(proc)).filter((name) => /^\d+$/.test(name)).map(Number)) {
-    const found = await serverOf(pid, proc);
-    if (found !== null) running.push(found);
-  }
+  const running = await runningServers(proc);
   const known = new Set(running.map(({ zooCfg }) => zooCfg));
   const configured: FoundServer[] = [];
   for (const place of places) {
@@ -71,6 +67,16 @@ export async function findServers({ signal, proc = "/proc", places = PLACES }: H
   const [only, ...more] = servers;
   if (only === undefined || more.length > 0 || only.supervisor !== null) return servers;
   return [{ ...only, supervisor: await monitService(signal) }];
+}
+
+/** The servers that run here, by the command lines of processes. */
+export async function runningServers(proc: string): Promise<FoundServer[]> {
+  const running: FoundServer[] = [];
+  for (const pid of (await readdir(proc)).filter((name) => /^\d+$/.test(name)).map(Number)) {
+    const found = await serverOf(pid, proc);
+    if (found !== null) running.push(found);
+  }
+  return running;
 }
 
 /** The server that a process is, or null. */
