@@ -35,6 +35,7 @@ function* checks(packed) {
   yield ["types of the tests (tsc)", "tsc", "-p", "tsconfig.test.json"];
   yield ["types of the status page (tsc)", "tsc", "-p", "apps/daemon/tsconfig.page.json"];
   yield ["unused files, exports and dependencies (knip)", "knip", "--no-progress", "--no-config-hints"];
+  yield ["the BOSH release (its linter)", "node", join(root, "packages", "bosh-release", "tools", "lint", "main.ts")];
   yield ["changesets", "node", join(root, "scripts", "check-changesets.mjs")];
   if (existsSync(join(root, "scripts", "docs.mjs"))) {
     yield ["generated documentation is current", "node", join(root, "scripts", "docs.mjs"), "--check"];

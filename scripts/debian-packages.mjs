@@ -7,9 +7,20 @@ const JDK = "default-jdk-headless";
 export const FOR_S3_DEMO = ["zookeeper", "ceph-mon", "ceph-osd", "radosgw", "ceph-common"];
 /**
  * What a test run uses: tests compile a program that asks ZooKeeper's own classes, stop servers under monit, have
- * promtool, which is in `prometheus`, check what is for Prometheus, and open a page in a browser.
+ * promtool, which is in `prometheus`, check what is for Prometheus, open a page in a browser, render the BOSH release's
+ * templates in ruby as a Director does, have shellcheck look at its scripts, and give machines in namespaces a network.
  */
-export const FOR_TESTS = [...FOR_S3_DEMO, JDK, "monit", "prometheus", "chromium", "fonts-dejavu-core"];
+export const FOR_TESTS = [
+  ...FOR_S3_DEMO,
+  JDK,
+  "monit",
+  "prometheus",
+  "chromium",
+  "fonts-dejavu-core",
+  "ruby",
+  "shellcheck",
+  "iproute2",
+];
 /** What the release matrix uses. */
 export const FOR_MATRIX = ["zookeeper", JDK];
 /** What the demo uses. */
