@@ -232,12 +232,15 @@ function createProgram(surroundings: CliSurroundings, run: Run): Command {
 
   ofSeries(
     "restore",
-    "write a backup into an empty directory, as a dataDir that a server can start with",
+    "write a backup into an empty directory, or in place of a stopped server's data (--replace)",
     RESTORE_EXAMPLES,
   )
     .argument("<id>", "the backup's id, or latest")
     .addOption(from)
-    .option("--to <dir>", "the dataDir to be: missing, or empty (myid may be there)")
+    .option(
+      "--to <dir>",
+      "the dataDir to be: missing, or empty (myid may be there); with --replace the stopped server's",
+    )
     .option("--data-log-dir <dir>", "the dataLogDir to be, if the server has its own")
     .option(
       "--replace",

@@ -23,7 +23,7 @@ async function stateOf(server: ZooKeeperServer): Promise<State> {
   const client = await connectZooKeeper(server.connectString);
   try {
     const tree = await client.readTree();
-    return new Map([...tree].map(([path, { data, mzxid }]) => [path, `${data} ${mzxid}`]));
+    return new Map([...tree].map(([path, { data, mzxid }]) => [path, `${data?.subarray(0, 20)} ${mzxid}`]));
   } finally {
     await client.close();
   }
@@ -37,6 +37,13 @@ async function write(server: ZooKeeperServer, names: readonly string[]): Promise
 
 function numbered(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, index) => `${prefix}-${index}`);
+}
+
+/** So much that a leader would rather send another member transactions than the tree, if it takes these to be all it lacks. */
+async function writeMuch(server: ZooKeeperServer): Promise<void> {
+  const client = await connectZooKeeper(server.connectString);
+  for (const name of numbered("large", 20)) await client.create(`/${name}`, Buffer.alloc(100_000, name));
+  await client.close();
 }
 
 async function zxidOf(server: ZooKeeperServer): Promise<bigint> {
@@ -134,7 +141,9 @@ describe.skipIf(!requirePart(zooKeeperMissing()))("a restore in place", { timeou
     const { manifest, backedUp } = await ensembleWithHistory(separateLogs);
     const lastSeen = await zxidOf(one(3));
     await Promise.all(members.map((member) => member.stop()));
-    for (const member of members) expect(await replace(member, manifest.id)).toBe(1_000_000);
+    const epochs = [];
+    for (const member of members) epochs.push(await replace(member, manifest.id));
+    expect(new Set(epochs).size).toBe(1);
     await launch(...members);
     await expectEverywhere(backedUp);
     for (const member of members) {
@@ -146,7 +155,7 @@ describe.skipIf(!requirePart(zooKeeperMissing()))("a restore in place", { timeou
     await write(one(1), ["later"]);
     const again = await backUp(one(2));
     await expect(series.verify(again.id)).resolves.toMatchObject({ manifest: { verified: true } });
-    expect(again.facts).toMatchObject({ epochs: { current: "1000001" } });
+    expect(again.facts).toMatchObject({ epochs: { current: `${Number(epochs[0]) + 1}` } });
   });
 
   it("brings a member back alone, that others with old data do not overwrite, nor it them; then the others", async () => {
@@ -155,7 +164,7 @@ describe.skipIf(!requirePart(zooKeeperMissing()))("a restore in place", { timeou
     const first = await leaderOf(members);
     const [second = one(2), third = one(3)] = members.filter((member) => member !== first);
     await first.stop();
-    await replace(first, manifest.id);
+    const epoch = await replace(first, manifest.id);
     const restored = await filesIn(first.snapshotDirectory);
     const firstServes = launch(first);
     await sleep(8_000);
@@ -177,7 +186,7 @@ describe.skipIf(!requirePart(zooKeeperMissing()))("a restore in place", { timeou
     expect(await stateOf(second)).toEqual(now);
     // It has joined those that were restored. Done on it, too, it does not stand in their way.
     await third.stop();
-    expect(await replace(third, manifest.id)).toBe(1_000_000);
+    expect(await replace(third, manifest.id)).toBe(epoch);
     await launch(third);
     await expectEverywhere(now);
   });
@@ -224,6 +233,19 @@ describe.skipIf(!requirePart(zooKeeperMissing()))("a restore in place", { timeou
       await joinAll(backedUp);
     });
 
+    it("that was just elected, where there is so much data that others are sent transactions", async () => {
+      members = await startEnsemble({ directory: join(folder, "ensemble"), size: 3 });
+      await writeMuch(one(1));
+      const backedUp = await stateOf(one(1));
+      const manifest = await backUp(one(1));
+      await write(one(2), numbered("late", 30));
+      await Promise.all(members.map((member) => member.stop()));
+      await launch(...members);
+      const third = await leaderOf(members);
+      await restoreTwo(manifest, third);
+      await joinAll(backedUp);
+    });
+
     it("that was just elected, and comes when there were sessions already", async () => {
       const { manifest, backedUp } = await ensembleWithHistory();
       await Promise.all(members.map((member) => member.stop()));
@@ -238,6 +260,91 @@ describe.skipIf(!requirePart(zooKeeperMissing()))("a restore in place", { timeou
       const now = await stateOf(first);
       await launch(third);
       await expectEverywhere(now);
+    });
+  });
+
+  describe("from two backups", () => {
+    interface Restored {
+      readonly state: State;
+      readonly epoch: number;
+      readonly members: readonly ZooKeeperServer[];
+    }
+    /** Two backups of one ensemble, restored on one member and on two of them; the one with the lower epoch first. */
+    const restoreBoth = async (onPair: "lower" | "higher"): Promise<{ lower: Restored; higher: Restored }> => {
+      members = await startEnsemble({ directory: join(folder, "ensemble"), size: 3 });
+      await writeMuch(one(1));
+      const made: { id: string; state: State; epoch: number }[] = [];
+      for (const name of ["first", "second"]) {
+        await write(one(1), numbered(name, 10));
+        const state = await stateOf(one(1));
+        const { id } = await backUp(one(1));
+        made.push({ id, state, epoch: 0 });
+      }
+      await write(one(1), ["late"]);
+      await Promise.all(members.map((member) => member.stop()));
+      // Before any start, another backup may be chosen.
+      for (const backup of made) backup.epoch = await replace(one(1), backup.id);
+      const [low, high] = made.toSorted((one, other) => one.epoch - other.epoch);
+      if (low === undefined || high === undefined) throw new Error("not two backups");
+      const [forLow, forHigh] = onPair === "lower" ? [members.slice(0, 2), [one(3)]] : [[one(3)], members.slice(0, 2)];
+      for (const member of forLow) expect(await replace(member, low.id)).toBe(low.epoch);
+      for (const member of forHigh) expect(await replace(member, high.id)).toBe(high.epoch);
+      return { lower: { ...low, members: forLow }, higher: { ...high, members: forHigh } };
+    };
+    const expectOnDisks = async (state: State): Promise<void> => {
+      for (const member of members) {
+        await member.kill();
+        await launch(member);
+      }
+      await expectEverywhere(state);
+      for (const member of members) expect(await member.log()).not.toContain("digests are not matching");
+    };
+
+    it("brings all the same data where members with the higher epoch come first", async () => {
+      const { lower, higher } = await restoreBoth("higher");
+      expect(higher.epoch).toBeGreaterThan(lower.epoch + 1);
+      await launch(...higher.members);
+      await launch(...lower.members);
+      await expectEverywhere(higher.state);
+      await expectOnDisks(higher.state);
+    });
+
+    it("brings all the same data where they start together", async () => {
+      const { lower, higher } = await restoreBoth("higher");
+      await launch(...lower.members, ...higher.members);
+      await expectEverywhere(higher.state);
+      await expectOnDisks(higher.state);
+    });
+
+    it("keeps one with the higher epoch apart from those that serve, until it leads: then all have its data", async () => {
+      const { lower, higher } = await restoreBoth("lower");
+      const [first = one(1), second = one(1)] = lower.members;
+      // No client connects, so they end where an epoch begins.
+      await launch(first, second);
+      const serves = launch(...higher.members);
+      await sleep(8_000);
+      expect(await Promise.all(higher.members.map(roleOf))).toEqual(["none"]);
+      expect((await Promise.all(lower.members.map(roleOf))).sort()).toEqual(["follower", "leader"]);
+      await first.stop();
+      await serves;
+      await launch(first);
+      await expectEverywhere(higher.state);
+      await expectOnDisks(higher.state);
+    });
+
+    it("that is chosen when another one serves has a higher epoch on all members, whether restored or joined", async () => {
+      const { manifest } = await ensembleWithHistory();
+      const later = await stateOf(one(1));
+      const { id } = await backUp(one(1));
+      await Promise.all(members.map((member) => member.stop()));
+      const epochs = [await replace(one(1), manifest.id), await replace(one(2), manifest.id)];
+      await launch(...members);
+      await Promise.all(members.map((member) => member.stop()));
+      for (const member of members) epochs.push(await replace(member, id));
+      expect(epochs.map((epoch) => Math.floor(epoch / 1_000_000))).toEqual([1, 1, 2, 2, 2]);
+      expect(new Set(epochs).size).toBe(2);
+      await launch(...members);
+      await expectEverywhere(later);
     });
   });
 
@@ -287,13 +394,15 @@ describe.skipIf(!requirePart(zooKeeperMissing()))("a restore in place", { timeou
 
   it("done twice is above the first time", async () => {
     const { manifest, backedUp } = await ensembleWithHistory();
-    for (const epoch of [1_000_000, 2_000_000]) {
+    const epochs: number[] = [];
+    for (const round of [0, 1]) {
       await Promise.all(members.map((member) => member.stop()));
-      for (const member of members.toReversed()) expect(await replace(member, manifest.id)).toBe(epoch);
+      for (const member of members.toReversed()) epochs[round] = await replace(member, manifest.id);
       await launch(...members);
       await expectEverywhere(backedUp);
       await write(one(1), ["after"]);
     }
+    expect(epochs[1]).toBe(Number(epochs[0]) + 1_000_000);
   });
 
   it("is for a standalone server, too, whose clients are not refused", async () => {

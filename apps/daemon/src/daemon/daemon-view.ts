@@ -30,7 +30,10 @@ export interface DaemonEvents {
 
 /** How to {@link DaemonView.hold}. */
 export interface HoldOptions {
-  /** Whether what is under way is aborted. */
+  /**
+   * Whether what is under way is aborted: the server is about to be stopped. Then who is elected stays so, and keeps other
+   * nodes from stopping theirs; else it lets another node go first.
+   */
   readonly abort: boolean;
   readonly seconds: number;
 }

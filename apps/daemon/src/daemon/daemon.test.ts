@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { DaemonConfig, SeriesConfig } from "../config.ts";
 import { Daemon } from "./daemon.ts";
-import type { DaemonStatus, RunRecord } from "./daemon-view.ts";
+import type { DaemonStatus, HoldOptions, RunRecord } from "./daemon-view.ts";
 import { createDaemonLogger } from "./log.ts";
 
 const CORE = fileURLToPath(new URL("../../../../packages/core/dist/index.js", import.meta.url));
@@ -39,7 +39,7 @@ export default {
         return source.capture(request, context);
       },
       ...(elects ? {
-        elect: async () => ({
+        elect: async () => (say("elect"), {
           state: "elected", since: new Date(), holder: null, problem: null,
           confirm: async () => {},
           stepBack: async () => say("step-back"),
@@ -89,12 +89,16 @@ function configOf(all: Readonly<Record<string, SeriesConfig>>): DaemonConfig {
   return { path, folder, series: all, http: false, notifications: [], stateDir: undefined, log: { level: "info" } };
 }
 
-async function start(all: Readonly<Record<string, SeriesConfig>> = { zk: series() }): Promise<void> {
+async function start(
+  all: Readonly<Record<string, SeriesConfig>> = { zk: series() },
+  held: HoldOptions | null = null,
+): Promise<void> {
   const write = (chunk: string): void => {
     log += chunk;
   };
   daemon = new Daemon(configOf(all), createDaemonLogger("info", write, false));
   daemon.events.on("run:end", (_, record) => records.push(record));
+  if (held !== null) daemon.hold(held);
   await daemon.take(configOf(all));
 }
 
@@ -286,6 +290,42 @@ describe("a daemon that is held", () => {
     await open();
     await until(async () => (await said()).includes("step-back"));
     expect(outcomes()).toEqual(["backup ok"]);
+  });
+
+  it("keeps other nodes from it where its own run is aborted, since its server is the next to stop", async () => {
+    await shut();
+    await mkdir(join(folder, "backups"));
+    await start({ zk: series({ runOn: "elected" }, { elects: true }) });
+    await until(isCapturing);
+    daemon.hold(ABORT);
+    await until(() => state() === "held");
+    expect(outcomes()).toEqual(["backup aborted"]);
+    // One that only waits does not give it away either.
+    daemon.hold(WAIT);
+    await sleep(50);
+    expect(await said()).not.toContain("step-back");
+  });
+
+  it("does not stand for election where it is held from its start, until it is released", async () => {
+    await mkdir(join(folder, "backups"));
+    await start({ zk: series({ runOn: "elected" }, { elects: true }) }, WAIT);
+    await until(() => state() === "held");
+    await sleep(50);
+    expect(await said()).toEqual([]);
+    expect(daemon.status().series).toMatchObject([
+      { election: null, notHere: "the daemon is held, and stands for election when it is released" },
+    ]);
+    daemon.release();
+    await until(() => records.length === 1);
+    expect(await said()).toEqual(["recover", "elect", "capture"]);
+    expect(outcomes()).toEqual(["backup ok"]);
+    expect(daemon.status().series).toMatchObject([{ election: { state: "elected" }, notHere: null }]);
+    // Once it stands it stays, however often it is held.
+    daemon.hold(ABORT);
+    await until(() => state() === "held");
+    daemon.release();
+    await sleep(50);
+    expect((await said()).filter((word) => word === "elect")).toEqual(["elect"]);
   });
 
   it("pays what a run that died has left when it is released, and before it runs anything", async () => {

@@ -9,14 +9,22 @@ export interface Placement {
   readonly runOn: string;
   /** Why it does not run here, or null. */
   readonly notHere: string | null;
-  /** Whether that is so only because nothing tells yet which node this is. */
+  /** Whether that is so only for now: nothing tells yet which node this is, or the daemon is held. */
   readonly isOpen: boolean;
   /** Null where nobody is elected. */
   readonly candidacy: Candidacy | null;
 }
 
+export interface PlacementContext {
+  readonly host: string;
+  /** Who would be elected and does nothing keeps the others from it. */
+  readonly isHeld: boolean;
+  readonly logger: DaemonLogger;
+  readonly signal: AbortSignal;
+}
+
 /**
- * Finds out where a series is to run.
+ * Finds out where a series is to run. While the daemon is held it does not stand for election.
  *
  * @param name what the daemons that share the series call it: its prefix
  * @throws BackypError `ERR_CONFIG_INVALID`
@@ -25,11 +33,15 @@ export async function placeSeries(
   { runOn = "always" }: SeriesConfig,
   source: Source,
   name: string,
-  { host, logger, signal }: { readonly host: string; readonly logger: DaemonLogger; readonly signal: AbortSignal },
+  { host, isHeld, logger, signal }: PlacementContext,
 ): Promise<Placement> {
   const context = { logger, signal };
   if (runOn === "always") return { runOn, notHere: null, isOpen: false, candidacy: null };
   if (runOn === "elected") {
+    if (isHeld) {
+      const notHere = "the daemon is held, and stands for election when it is released";
+      return { runOn, notHere, isOpen: true, candidacy: null };
+    }
     const candidacy = (await source.elect?.(name, { host }, context)) ?? null;
     const notHere = candidacy === null ? `the source ${source.name} has no elections: say on which host it runs` : null;
     return { runOn, notHere, isOpen: false, candidacy };

@@ -419,6 +419,31 @@ describe("a series in the daemon", () => {
     expect(backupId).toContain(slot?.replace(/[-:.]/g, ""));
   });
 
+  it.each([
+    ["cold", 0],
+    ["hot", 1],
+  ] as const)("elected in the place of another one, %s, at once begins %i runs", async (mode, runs) => {
+    const election = { ...candidacy("waiting"), since: new Date() };
+    const listeners: (() => void)[] = [];
+    election.onChange = (listener) => void listeners.push(listener);
+    const become = (state: Candidacy["state"], since: Date): void => {
+      Object.assign(election, { state, since });
+      for (const listener of listeners) listener();
+    };
+    election.confirm = async () => {};
+    const source: ScriptedSource = { ...scriptedSource({ a: "one" }), elect: async () => election };
+    const it = await make({ mode, runOn: "elected", schedule: { interval: YEAR } }, { source });
+    const first = it.next("backup");
+    await begin(it);
+    become("waiting", new Date());
+    become("elected", new Date());
+    await (runs === 0 ? sleep(100) : first);
+    expect(it.records).toHaveLength(runs);
+    // Half a minute later: the server of the one before may have been about to stop.
+    become("elected", new Date(Date.now() - 31_000));
+    expect(await first).toMatchObject({ outcome: "ok" });
+  });
+
   it("stores nothing when it turns out at the end that another one is elected", async () => {
     const election = candidacy("elected");
     const refusing: Candidacy = {

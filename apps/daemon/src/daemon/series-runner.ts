@@ -54,6 +54,8 @@ const TICK_MS = 10_000;
 const CLOCKS_DIFFER_MS = 300_000;
 /** Before that nobody knows whether the election is down or was just not reached yet. */
 const ELECTION_DOWN_MS = 60_000;
+/** Whose daemon was elected before may be going down just now, and its server with it: no other one is stopped so long. */
+const HANDED_OVER_MS = 30_000;
 
 /** What a runner is made of. Closing it closes the series. */
 export interface SeriesRunnerOptions {
@@ -99,6 +101,12 @@ export class SeriesRunner implements SeriesView {
   #isWaiting = false;
   /** While {@link recover} is at it. */
   #recovering: Promise<string | null> | null = null;
+  /** While {@link #placeAgain} is at it. */
+  #placing: Promise<void> | null = null;
+  /** What the election was when it changed last. */
+  #electionState: Candidacy["state"] = "unreachable";
+  /** Whether it was elected in the place of another one. */
+  #hasTakenOver = false;
   /** Resolves when the run that is under way has ended. */
   #ended: Promise<void> = Promise.resolve();
   /** What the source said when it skipped the run that is under way. */
@@ -133,7 +141,8 @@ export class SeriesRunner implements SeriesView {
     const { opened, config, host, logger } = this.#options;
     const { signal } = this.#closing;
     const before = this.#placement.notHere;
-    this.#placement = await placeSeries(config, opened.source, opened.prefix, { host, logger, signal });
+    const isHeld = this.#isHeld;
+    this.#placement = await placeSeries(config, opened.source, opened.prefix, { host, isHeld, logger, signal });
     const { notHere, candidacy } = this.#placement;
     if (notHere !== null && notHere !== before)
       logger.info({ event: "series.not-here" }, `${this.name} does not run here: ${notHere}`);
@@ -162,6 +171,8 @@ export class SeriesRunner implements SeriesView {
 
   /**
    * To be called when the daemon was held. Aborts what is under way, if `abort`, and what waits for its turn in any case.
+   * With `abort` it stays elected: its server is about to be stopped, and no other one must be stopped for a backup then.
+   * Otherwise it lets another node go first.
    *
    * @returns resolves when nothing is under way
    */
@@ -170,7 +181,7 @@ export class SeriesRunner implements SeriesView {
     this.#wake();
     await this.#ended;
     // Who was elected and does nothing would keep the others from it.
-    if (this.#isHeld) void this.#placement.candidacy?.stepBack();
+    if (this.#isHeld && !abort) void this.#placement.candidacy?.stepBack();
   }
 
   /** To be called when the daemon is not held any more. What a run that died has left meanwhile is paid first. */
@@ -179,6 +190,7 @@ export class SeriesRunner implements SeriesView {
     // Who is still to start does that then.
     if (!this.#isStarted || this.#isHeld) return;
     await this.recover();
+    if (this.#placement.isOpen) await this.#placeAgain();
     this.#wake();
   }
 
@@ -214,12 +226,13 @@ export class SeriesRunner implements SeriesView {
     await this.#ended;
     await this.#working;
     await this.#recovering;
+    await this.#placing;
     await this.#placement.candidacy?.close();
     await this.#options.opened[Symbol.asyncDispose]();
   }
 
   status(): SeriesStatus {
-    const { opened, config, history } = this.#options;
+    const { opened, history } = this.#options;
     const { runOn, notHere, candidacy } = this.#placement;
     const items = this.#list.items;
     const lastGood = lastGoodOf(items ?? []);
@@ -231,7 +244,7 @@ export class SeriesRunner implements SeriesView {
       prefix: opened.prefix,
       source: opened.source.name,
       sink: opened.sink.location,
-      mode: config.mode ?? (typeof config.source.mode === "string" ? config.source.mode : "hot"),
+      mode: this.#mode,
       schedule: this.#schedule.text,
       runOn,
       notHere,
@@ -290,7 +303,7 @@ export class SeriesRunner implements SeriesView {
     if (signal.aborted) return;
     if (this.#placement.notHere === null) this.#startSchedulers();
     while (!signal.aborted) {
-      // A server that was down could not say which one it is.
+      // A server that was down could not say which one it is; and who was held did not stand for election.
       if (this.#placement.isOpen) await this.#placeAgain();
       await this.#list.look(signal).catch((error: unknown) => this.#sinkUnreadable(error));
       this.#changed();
@@ -304,7 +317,14 @@ export class SeriesRunner implements SeriesView {
     }
   }
 
-  async #placeAgain(): Promise<void> {
+  #placeAgain(): Promise<void> {
+    this.#placing ??= this.#placeOnceMore().finally(() => {
+      this.#placing = null;
+    });
+    return this.#placing;
+  }
+
+  async #placeOnceMore(): Promise<void> {
     try {
       await this.place();
     } catch (err) {
@@ -426,9 +446,19 @@ export class SeriesRunner implements SeriesView {
 
   #mayRun(): boolean {
     const { candidacy } = this.#placement;
-    if (candidacy === null || candidacy.state === "elected") return true;
+    if (candidacy === null) return true;
+    if (candidacy.state === "elected") return !this.#isHandedOverJustNow(candidacy);
     if (candidacy.state !== "unreachable" || this.#options.config.ifElectionDown !== "run") return false;
     return Date.now() - candidacy.since.getTime() > ELECTION_DOWN_MS;
+  }
+
+  #isHandedOverJustNow({ since }: Candidacy): boolean {
+    return this.#mode === "cold" && this.#hasTakenOver && Date.now() - since.getTime() < HANDED_OVER_MS;
+  }
+
+  get #mode(): string {
+    const { mode, source } = this.#options.config;
+    return mode ?? (typeof source.mode === "string" ? source.mode : "hot");
   }
 
   async #runPlanned(
@@ -557,7 +587,7 @@ export class SeriesRunner implements SeriesView {
   }
 
   #afterRun({ kind, outcome, trigger, error }: RunRecord): void {
-    if (error !== null && OF_THIS_NODE.has(error.code)) void this.#placement.candidacy?.stepBack();
+    if (error !== null && OF_THIS_NODE.has(error.code)) void this.#stepBack();
     this.#preferOther();
     // What waits for its turn. Who has begun this run knows how it ended, and when it wants the next one.
     for (const [other, scheduler] of Object.entries(this.#schedulers)) {
@@ -618,7 +648,7 @@ export class SeriesRunner implements SeriesView {
   async #afterSkip(candidacy: Candidacy | null): Promise<Ending> {
     const { reason, message } = this.#skipped ?? { reason: "nothing-new", message: "there is nothing new" };
     // Another node may have no such reason.
-    if (reason !== "nothing-new") await candidacy?.stepBack();
+    if (reason !== "nothing-new" && candidacy !== null) await this.#stepBack();
     return { outcome: "skipped", message };
   }
 
@@ -639,6 +669,8 @@ export class SeriesRunner implements SeriesView {
     if (this.#closing.signal.aborted) return;
     const { logger } = this.#options;
     const { state, holder, problem } = electionStatus(candidacy);
+    if (state !== this.#electionState) this.#hasTakenOver = state === "elected" && this.#electionState === "waiting";
+    this.#electionState = state;
     const text =
       state === "elected"
         ? "this node is elected"
@@ -654,7 +686,12 @@ export class SeriesRunner implements SeriesView {
   /** Lets another node go first that serves fewer clients, while nothing is under way. */
   #preferOther(): void {
     const { candidacy } = this.#placement;
-    if (candidacy?.prefersOther === true && this.#current === null) void candidacy.stepBack();
+    if (candidacy?.prefersOther === true && this.#current === null) void this.#stepBack();
+  }
+
+  /** Lets another node go first. Not while it is held: {@link hold} has decided on that. */
+  async #stepBack(): Promise<void> {
+    if (!this.#isHeld) await this.#placement.candidacy?.stepBack();
   }
 
   /** Keeps what the series tells of the run that is under way. */

@@ -13,6 +13,23 @@ export function epochLogName(epoch: bigint): string {
 }
 
 /**
+ * Name of a log without transactions, between the backup's and the new epoch's. A member whose data ends where an epoch
+ * begins, since it led and nothing was written, is sent all that a leader's logs have from the log on that its zxid
+ * belongs to by the logs' names, in the belief that nothing before is different: where the tree is large, the backup's last
+ * one and the new epoch's. A log that begins later than its name has the leader find nothing, and send the whole tree.
+ *
+ * @param upTo the last zxid that is restored
+ */
+export function gapLogName(upTo: bigint): string {
+  return `log.${(upTo + 1n).toString(16)}`;
+}
+
+/** What is in that one: nothing. */
+export function gapLog(): Readable {
+  return Readable.from(writeLog([]));
+}
+
+/**
  * A log that changes nothing, and with which the data ends in another epoch: transactions of failed requests, as every
  * log has them. Behind the restored logs it does two things.
  *

@@ -4,9 +4,16 @@ import { join } from "node:path";
 import type { Logger, Manifest } from "@zk-backyp/core";
 import { writeLog } from "@zk-backyp/zookeeper-files";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { epochLog, epochLogName } from "./epoch-log.ts";
+import { epochLog, epochLogName, gapLog, gapLogName } from "./epoch-log.ts";
 import { memberFolders } from "./member-folders.ts";
-import { epochOfBackup, type MemberHistory, memberHistory, raisedEpoch, requireEpoch } from "./raised-epoch.ts";
+import {
+  epochOfBackup,
+  epochOffset,
+  type MemberHistory,
+  memberHistory,
+  raisedEpoch,
+  requireEpoch,
+} from "./raised-epoch.ts";
 
 const logged: string[] = [];
 const logger: Logger = { debug() {}, info() {}, warn: (_, message) => logged.push(message) };
@@ -20,26 +27,64 @@ afterEach(() => rm(folder, { recursive: true }));
 
 describe("the epoch after a restore", () => {
   const first: MemberHistory = { epoch: 6n, restored: null, isUntouched: false };
+  const served: MemberHistory = { epoch: 1_000_501n, restored: 1_000_500n, isUntouched: false };
+  const untouched: MemberHistory = { epoch: 1_000_500n, restored: 1_000_500n, isUntouched: true };
   it.each<[string, MemberHistory, bigint, bigint]>([
-    ["of a member that knows nothing", { ...first, epoch: 0n }, 0n, 1_000_000n],
-    ["of an ensemble's first restore", first, 5n, 1_000_000n],
-    ["where the store knows more", first, 1_000_003n, 2_000_000n],
-    ["is well above what others may have seen meanwhile", { ...first, epoch: 999_901n }, 0n, 2_000_000n],
-    ["where that is just enough", { ...first, epoch: 999_900n }, 0n, 1_000_000n],
-    ["of a second restore", { epoch: 1_000_001n, restored: 1_000_000n, isUntouched: false }, 6n, 2_000_000n],
-    ["once more, before any start", { epoch: 1_000_000n, restored: 1_000_000n, isUntouched: true }, 6n, 1_000_000n],
-    ["once more, standalone, started", { epoch: 1_000_000n, restored: 1_000_000n, isUntouched: false }, 6n, 2_000_000n],
-    ["of a member that has joined the restored ones", { ...first, epoch: 1_000_001n }, 6n, 1_000_000n],
-    ["of that, after its own earlier restore", { ...first, epoch: 2_000_001n, restored: 1_000_000n }, 6n, 2_000_000n],
-    ["of that, when the store knows of the restore", { ...first, epoch: 1_000_001n }, 1_000_001n, 2_000_000n],
+    ["of a member that knows nothing", { ...first, epoch: 0n }, 0n, 1_000_500n],
+    ["of an ensemble's first restore", first, 5n, 1_000_500n],
+    ["where the store knows more", first, 1_000_003n, 2_000_500n],
+    ["is well above what others may have seen meanwhile", { ...first, epoch: 999_901n }, 0n, 2_000_500n],
+    ["where that is just enough", { ...first, epoch: 999_900n }, 0n, 1_000_500n],
+    ["of a second restore", served, 6n, 2_000_500n],
+    ["once more, before any start", untouched, 6n, 1_000_500n],
+    ["once more, when it has accepted a later epoch before", { ...untouched, epoch: 1_000_501n }, 6n, 1_000_500n],
+    ["once more, standalone, started", { ...untouched, isUntouched: false }, 6n, 2_000_500n],
+    ["of a member that has joined the restored ones", { ...first, epoch: 1_000_501n }, 6n, 1_000_500n],
+    ["of that, after a hundred elections", { ...first, epoch: 1_000_600n }, 6n, 1_000_500n],
+    ["of that, after its own earlier restore", { ...first, epoch: 2_000_501n, restored: 1_000_500n }, 6n, 2_000_500n],
+    ["of that, after its own of another backup", { ...first, epoch: 2_000_501n, restored: 1_000_020n }, 6n, 2_000_500n],
+    ["of that, when the store knows of the restore", { ...first, epoch: 1_000_501n }, 1_000_501n, 2_000_500n],
+    ["once more, with a newer backup", untouched, 1_000_501n, 2_000_500n],
+    ["of another backup, above", { ...first, epoch: 1_000_499n }, 6n, 2_000_500n],
+    ["of another backup, below", { ...first, epoch: 1_000_601n }, 6n, 2_000_500n],
+    ["of another backup, after a restore that served", { ...served, restored: 1_000_020n }, 6n, 2_000_500n],
     [
-      "once more, with a newer backup",
-      { epoch: 1_000_000n, restored: 1_000_000n, isUntouched: true },
-      1_000_001n,
-      2_000_000n,
+      "of another backup, when it has accepted a later epoch",
+      { epoch: 1_000_021n, restored: 1_000_020n, isUntouched: true },
+      6n,
+      2_000_500n,
+    ],
+    [
+      "of another backup, before any start",
+      { epoch: 1_000_020n, restored: 1_000_020n, isUntouched: true },
+      6n,
+      1_000_500n,
     ],
   ])("%s", (_, history, store, expected) => {
-    expect(raisedEpoch(history, store)).toBe(expected);
+    expect(raisedEpoch(history, { epoch: store, offset: 500n })).toBe(expected);
+  });
+
+  it("is another one for each backup, by all that is restored of it and by nothing else", () => {
+    const snapshot = { path: "version-2/snapshot.1", size: 1, sha256: "1".repeat(64) };
+    const log = { path: "version-2/log.2", size: 1, sha256: "2".repeat(64) };
+    const myid = { path: "config/myid", size: 1, sha256: "3".repeat(64) };
+    const offset = epochOffset({ entries: [snapshot, log] });
+    expect(epochOffset({ entries: [myid, log, snapshot] })).toBe(offset);
+    const others = [
+      [snapshot],
+      [snapshot, { ...log, sha256: "3".repeat(64) }],
+      [snapshot, { ...log, path: "version-2/log.1" }],
+      ...Array.from({ length: 2000 }, (_, index) => [{ ...log, path: `version-2/log.${index}` }]),
+    ].map((entries) => epochOffset({ entries }));
+    expect(others).not.toContain(offset);
+    for (const one of [offset, ...others]) {
+      expect(one % 10n, "the epochs of the next elections are nobody's").toBe(0n);
+      expect(one).toBeGreaterThan(0n);
+      // That leaves room for elections before the next multiple.
+      expect(one).toBeLessThanOrEqual(900_000n);
+    }
+    // Of 2000 some 22 meet by chance.
+    expect(new Set(others).size).toBeGreaterThan(1900);
   });
 
   it("is one that a zxid has room for", async () => {
@@ -98,6 +143,10 @@ describe("what old files tell of epochs", () => {
     const restored = { "zk-backyp-restored.json": '{"id":"x","epoch":1000000}', currentEpoch: "1000000" };
     const files = { ...restored, "snapshot.100": "", [epochLogName(1_000_000n)]: "" };
     expect(await history(files)).toEqual({ epoch: 1_000_000n, restored: 1_000_000n, isUntouched: true });
+    // It has joined others, and nothing was written.
+    await writeFile(join(folder, "version-2/currentEpoch"), "1000001");
+    expect(await memberHistory(await memberFolders({ main: folder }), logger)).toMatchObject({ isUntouched: false });
+    await writeFile(join(folder, "version-2/currentEpoch"), "1000000");
     // A standalone server has written its first snapshot.
     await writeFile(join(folder, "version-2/snapshot.f4240000003e8"), "");
     expect(await memberHistory(await memberFolders({ main: folder }), logger)).toMatchObject({ isUntouched: false });
@@ -124,5 +173,11 @@ describe("the log of an epoch", () => {
     const zxidAt = (index: number): bigint => records.readBigInt64BE(index * size + 12 + 12);
     expect([zxidAt(0), zxidAt(999)]).toEqual([0xf4240_0000_0001n, 0xf4240_0000_03e8n]);
     expect(records.readInt32BE(999 * size + 12 + 28)).toBe(-1);
+  });
+
+  it("has one without transactions before it, right behind what is restored", async () => {
+    expect(gapLogName(0x1_0000_00ffn)).toBe("log.100000100");
+    const bytes = Buffer.concat(await gapLog().toArray());
+    expect(bytes.toString("latin1")).toBe(`ZKLG${"\0".repeat(3)}\x02${"\0".repeat(8)}`);
   });
 });

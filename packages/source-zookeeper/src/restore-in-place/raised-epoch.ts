@@ -1,9 +1,11 @@
+import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { type JsonValue, type Logger, type Manifest, systemErrorCode } from "@zk-backyp/core";
 import { createLogChecker, epochOf } from "@zk-backyp/zookeeper-files";
 import { type ListedFile, listDataFiles } from "../data-files.ts";
+import { DATA_FOLDER } from "../verifier.ts";
 import { type MemberFolder, unavailable } from "./member-folders.ts";
 
 /**
@@ -14,11 +16,21 @@ import { type MemberFolder, unavailable } from "./member-folders.ts";
 const MARGIN = 100n;
 
 /**
- * Restored epochs are multiples of this. Members restore by themselves and know different epochs, and one that comes late
- * with a higher one than the others began with is not let in before their next election; so all of them have to arrive at
- * the same. No ensemble has a million elections between two restores, and two thousand restores fit.
+ * Restored epochs are a multiple of this, and a number that the backup's data gives. Members restore by themselves and
+ * know different epochs, and one that comes late with a higher one than the others began with is not let in before their
+ * next election; so all of them have to arrive at the same multiple. No ensemble has a hundred thousand elections between
+ * two restores, and two thousand restores fit.
  */
 const EPOCH_STEP = 1_000_000n;
+
+/**
+ * Members that were given different backups must not begin with the same epoch: with the same last zxid they would take
+ * each other for equal, and nobody would notice that they differ. So each backup has one of these places...
+ */
+const PLACES = 90_000n;
+
+/** ...this far apart, since each election makes the next epoch: one that leads may come to where others begin. */
+const PLACE_DISTANCE = 10n;
 
 /** A zxid is a signed number, with the epoch in its upper half. */
 const HIGHEST = 0x7fff_ffffn;
@@ -36,23 +48,50 @@ export interface MemberHistory {
   readonly isUntouched: boolean;
 }
 
+/** What a backup, and the newest one of its series, say of epochs. */
+export interface BackupHistory {
+  /** The highest that they know. */
+  readonly epoch: bigint;
+  /** How far above a multiple the epoch is that a restore of this backup begins with, as {@link epochOffset} tells. */
+  readonly offset: bigint;
+}
+
 /**
- * The epoch that a member is to begin with: above all of its own and of the store's, and the same that other members
- * come to.
- *
- * @param store the highest that the backup and the newest backup know
+ * The epoch that a member is to begin with: above all of its own and of the store's, the same that other members come to
+ * with the same backup, and another one than those come to that are given another backup.
  */
-export function raisedEpoch({ epoch: own, restored, isUntouched }: MemberHistory, store: bigint): bigint {
+export function raisedEpoch(
+  { epoch: own, restored, isUntouched }: MemberHistory,
+  { epoch: store, offset }: BackupHistory,
+): bigint {
   const known = own > store ? own : store;
-  const begun = (known / EPOCH_STEP) * EPOCH_STEP;
-  // Above what the store knows: members were restored, and since then no backup was made.
+  const begun = multipleIn(known);
+  const epoch = begun + offset;
   const isOfThisRestore =
+    // Above what the store knows: members were restored, and since then no backup was made.
     begun > store &&
-    // Not this one: it was running and has joined them. Once more would lock it out, until it wins over them.
-    ((restored ?? 0n) < begun ||
-      // This one too, but it was not started since: the restore is done once more.
-      (restored === begun && isUntouched));
-  return isOfThisRestore ? begun : ((known + MARGIN + EPOCH_STEP - 1n) / EPOCH_STEP) * EPOCH_STEP;
+    (multipleIn(restored ?? 0n) < begun
+      ? // Not this one: it was running and has joined them. Once more would lock it out, until it wins over them. Those
+        // that were given another backup it has to be above, as they themselves would be.
+        epoch <= own && own <= epoch + MARGIN
+      : // This one too, but no server has served with that: it is done once more. With another backup only if it has not
+        // accepted an epoch since either, by which others could be ahead.
+        isUntouched && (restored === epoch || restored === own));
+  return isOfThisRestore ? epoch : multipleIn(known + MARGIN + EPOCH_STEP - 1n) + offset;
+}
+
+function multipleIn(epoch: bigint): bigint {
+  return epoch - (epoch % EPOCH_STEP);
+}
+
+/** Made from all that a restore writes: the same for every copy of a backup, and another one for other data. */
+export function epochOffset({ entries }: Pick<Manifest, "entries">): bigint {
+  const hash = createHash("sha256");
+  const data = entries
+    .filter(({ path }) => path.startsWith(DATA_FOLDER))
+    .map(({ path, sha256 }) => `${sha256} ${path}\n`);
+  for (const line of data.sort()) hash.update(line);
+  return (1n + (hash.digest().readBigUInt64BE() % PLACES)) * PLACE_DISTANCE;
 }
 
 /** @throws BackypError `ERR_TARGET_UNAVAILABLE` */
@@ -60,7 +99,7 @@ export function requireEpoch(epoch: bigint, { directory }: MemberFolder): void {
   if (epoch <= HIGHEST) return;
   throw unavailable(
     directory,
-    `an epoch there, or in the backup, is so high (${epoch - EPOCH_STEP} or more) that none fits above it: move version-2 away by hand`,
+    `an epoch there, or in the backup, is so high that none fits above it (${epoch} would be next, and the highest is ${HIGHEST}): move version-2 away by hand`,
   );
 }
 
@@ -110,7 +149,8 @@ export async function memberHistory(folders: readonly MemberFolder[], logger: Lo
   return {
     epoch: highest(epochs),
     restored,
-    isUntouched: restored !== null && newest === (restored << 32n) + 1n,
+    // A member that joins others, or leads them, writes down their epoch first. A standalone server writes a snapshot.
+    isUntouched: restored !== null && current === restored && newest === (restored << 32n) + 1n,
   };
 }
 

@@ -8,7 +8,9 @@ import { checkDirectory } from "@zk-backyp/zookeeper-files";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createZooKeeperSource } from "../index.ts";
 import type { ZooKeeperSourceOptions } from "../options.ts";
+import { epochLogName } from "./epoch-log.ts";
 import { memberFolders } from "./member-folders.ts";
+import { epochOffset } from "./raised-epoch.ts";
 import { LOCK_FILE, swapSteps } from "./swap.ts";
 
 let folder: string;
@@ -53,31 +55,50 @@ describe("a restore in place", () => {
   it("keeps myid and the old files, and adds epochs above all known ones", async () => {
     const { replaced } = await seriesOf().replace(manifest.id, { main });
     const { kept, epoch, keptEarlier } = replaced as { kept: { path: string; bytes: number }[] } & typeof replaced;
-    expect({ epoch, keptEarlier }).toEqual({ epoch: 1_000_000, keptEarlier: [] });
+    const expected = 1_000_000 + Number(epochOffset(manifest));
+    expect({ epoch, keptEarlier }).toEqual({ epoch: expected, keptEarlier: [] });
     const [first = { path: "", bytes: 0 }] = kept;
     expect(dirname(first.path)).toBe(main);
     expect(await textsIn(first.path)).toEqual(OLD);
     expect(first.bytes).toBeGreaterThan(0);
     expect(await readFile(join(main, "myid"), "utf8")).toBe("2\n");
     const { "zk-backyp-restored.json": record = "", ...texts } = await textsIn(join(main, "version-2"));
-    expect(texts).toMatchObject({ currentEpoch: "1000000", acceptedEpoch: "1000000" });
-    expect(JSON.parse(record)).toMatchObject({ id: manifest.id, epoch: 1_000_000 });
+    expect(texts).toMatchObject({ currentEpoch: `${expected}`, acceptedEpoch: `${expected}` });
+    expect(JSON.parse(record)).toMatchObject({ id: manifest.id, epoch: expected });
+    // Between the last that is restored and the first of the new epoch.
+    expect(Object.keys(texts)).toContain(`log.${(BigInt(manifest.range.upTo) + 1n).toString(16)}`);
     expect((await stat(join(main, "version-2/currentEpoch"))).mode & 0o777).toBe(0o640);
     const report = await checkDirectory([main]);
     expect(report.problems.filter(({ severity }) => severity !== "info")).toEqual([]);
 
     const again = await seriesOf().replace(manifest.id, { main });
     // Nothing has served meanwhile.
-    expect(again.replaced).toMatchObject({ epoch: 1_000_000, keptEarlier: [{ path: first.path, bytes: first.bytes }] });
+    expect(again.replaced).toMatchObject({ epoch: expected, keptEarlier: [{ path: first.path, bytes: first.bytes }] });
   });
 
   it("has a member that has joined restored ones begin with their epoch, and forget nothing that it accepted", async () => {
-    await writeFile(join(main, "version-2/acceptedEpoch"), "1000003");
+    const epoch = 1_000_000 + Number(epochOffset(manifest));
+    await writeFile(join(main, "version-2/acceptedEpoch"), `${epoch + 3}`);
     const { replaced } = await seriesOf().replace(manifest.id, { main });
-    expect(replaced.epoch).toBe(1_000_000);
+    expect(replaced.epoch).toBe(epoch);
     const texts = await textsIn(join(main, "version-2"));
-    expect(texts).toMatchObject({ currentEpoch: "1000000", acceptedEpoch: "1000003" });
-    expect(Object.keys(texts)).toContain("log.f424000000001");
+    expect(texts).toMatchObject({ currentEpoch: `${epoch}`, acceptedEpoch: `${epoch + 3}` });
+    expect(Object.keys(texts)).toContain(epochLogName(BigInt(epoch)));
+  });
+
+  it("of another backup, before any start, leaves nothing that keeps the member from those with that backup", async () => {
+    const before = join(main, "version-2/zk-backyp-restored.json");
+    for (const epoch of [1_000_005, 1_999_995]) {
+      const files = { currentEpoch: `${epoch}`, acceptedEpoch: `${epoch}`, [epochLogName(BigInt(epoch))]: "" };
+      await rm(join(main, "version-2"), { recursive: true });
+      await mkdir(join(main, "version-2"));
+      await writeFile(before, JSON.stringify({ id: "zk-other", epoch }));
+      for (const [name, text] of Object.entries(files)) await writeFile(join(main, "version-2", name), text);
+      const { replaced } = await seriesOf().replace(manifest.id, { main });
+      expect(replaced.epoch).toBe(1_000_000 + Number(epochOffset(manifest)));
+      const texts = await textsIn(join(main, "version-2"));
+      expect(texts).toMatchObject({ currentEpoch: `${replaced.epoch}`, acceptedEpoch: `${replaced.epoch}` });
+    }
   });
 
   it("splits over two directories, and takes what was damaged along inside of the data", async () => {
@@ -90,11 +111,11 @@ describe("a restore in place", () => {
     const id = damaged?.id ?? "";
     await expect(seriesOf().replace(id, { main, log })).rejects.toMatchObject({ code: "ERR_BACKUP_DAMAGED" });
     await expectOld();
-    await seriesOf().replace(id, { main, log }, { allowDamaged: true });
+    const { replaced } = await seriesOf().replace(id, { main, log }, { allowDamaged: true });
     const [data, logs] = await Promise.all([main, log].map((directory) => readdir(join(directory, "version-2"))));
     expect(data?.filter((name) => name.startsWith("log."))).toEqual([]);
     expect(data).toContain("damaged");
-    expect(logs).toContain("log.f424000000001");
+    expect(logs).toContain(epochLogName(BigInt(Number(replaced.epoch))));
     expect((await readdir(main)).filter((name) => !name.startsWith("version-2"))).toEqual(["myid"]);
     expect((await readdir(log)).filter((name) => !name.startsWith("version-2"))).toEqual([]);
   });

@@ -20,9 +20,18 @@ import { addressFrom } from "../locate.ts";
 import type { ZooKeeperSourceOptions } from "../options.ts";
 import { DAMAGED_FOLDER, DATA_FOLDER } from "../verifier.ts";
 import { readZooCfg } from "../zoo-cfg.ts";
-import { epochLog, epochLogName } from "./epoch-log.ts";
+import { epochLog, epochLogName, gapLog, gapLogName } from "./epoch-log.ts";
 import { KEPT_PREFIX, type MemberFolder, memberFolders, unavailable } from "./member-folders.ts";
-import { epochOfBackup, highest, memberHistory, RECORD_FILE, raisedEpoch, requireEpoch } from "./raised-epoch.ts";
+import {
+  type BackupHistory,
+  epochOfBackup,
+  epochOffset,
+  highest,
+  memberHistory,
+  RECORD_FILE,
+  raisedEpoch,
+  requireEpoch,
+} from "./raised-epoch.ts";
 import { requireStopped, type StoppedOptions } from "./running-server.ts";
 import { type Swap, swapSteps, undoSwap } from "./swap.ts";
 import { lockFolders } from "./target-lock.ts";
@@ -55,11 +64,11 @@ export async function openReplacement(
     release();
     throw error;
   }
-  let about: { readonly id: string; readonly epoch: bigint } | null = null;
+  let about: (BackupHistory & { readonly manifest: Manifest }) | null = null;
   return {
     async prepare(manifest, newest) {
       const epochs = [manifest, newest].map((backup) => (backup === null ? null : epochOfBackup(backup)));
-      about = { id: manifest.id, epoch: highest(epochs) };
+      about = { manifest, epoch: highest(epochs), offset: epochOffset(manifest) };
       await requireRoom(manifest, folders);
     },
     async complete(staged) {
@@ -67,12 +76,14 @@ export async function openReplacement(
       // It took a while to get here.
       await requireStopped(folders, stopped);
       const history = await memberHistory(folders, logger);
-      const epoch = raisedEpoch(history, about.epoch);
+      const epoch = raisedEpoch(history, about);
       for (const folder of folders) requireEpoch(epoch, folder);
       const at = new Date();
-      // What a member has accepted it must not forget: two leaders could come to have the same epoch.
-      const accepted = highest([epoch, history.epoch]);
-      await addEpoch({ current: epoch, accepted, id: about.id, at }, staged);
+      // What a member has accepted it must not forget: two leaders could come to have the same epoch. What only its
+      // last restore wrote, and no leader has seen, would keep it from members that are given this backup.
+      const isOwn = history.isUntouched && history.epoch === history.restored;
+      const accepted = isOwn ? epoch : highest([epoch, history.epoch]);
+      await addEpoch({ current: epoch, accepted, manifest: about.manifest, at }, staged);
       await putDamagedInside(staged);
       for (const folder of folders) await giveToOwner(staged[folder.role] ?? "", folder);
       const earlier = await keptIn(folders);
@@ -174,19 +185,24 @@ async function requireRoom({ entries }: Manifest, folders: readonly MemberFolder
 interface RaisedEpochs {
   readonly current: bigint;
   readonly accepted: bigint;
-  /** Of the backup. */
-  readonly id: string;
+  /** Of the backup, whose files are what it says. */
+  readonly manifest: Manifest;
   readonly at: Date;
 }
 
 /** With both epoch files, since a server that has only one of them may not start. */
-async function addEpoch({ current, accepted, id, at }: RaisedEpochs, staged: RestoreFolders): Promise<void> {
+async function addEpoch({ current, accepted, manifest, at }: RaisedEpochs, staged: RestoreFolders): Promise<void> {
+  const { id, range } = manifest;
   const [main = "", log = ""] = [staged.main, staged.log ?? staged.main].map((folder) => join(folder, DATA_FOLDER));
   const write = async (path: string, content: string | Readable): Promise<void> =>
     writeFile(path, content, { flag: "wx", mode: 0o640, flush: true });
   await write(join(main, RECORD_FILE), `${JSON.stringify({ id, epoch: Number(current), at: at.toISOString() })}\n`);
   await write(join(main, "acceptedEpoch"), String(accepted));
   await write(join(main, "currentEpoch"), String(current));
+  // A server may have begun such a log itself.
+  await write(join(log, gapLogName(BigInt(range.upTo))), gapLog()).catch((error: unknown) => {
+    if (systemErrorCode(error) !== "EEXIST") throw error;
+  });
   await write(join(log, epochLogName(current)), epochLog(current, at));
   await syncFolders(new Set([main, log]));
 }
