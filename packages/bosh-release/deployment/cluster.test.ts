@@ -48,7 +48,11 @@ describe.skipIf(!canRun)("a deployment", { retry: 0 }, () => {
   });
 
   /** The legacy manifest with ops files, as `bosh deploy` sends it; its store is ours, and nothing is scheduled. */
-  const manifest = async (operations: readonly string[] = [], variables: Readonly<Record<string, string>> = {}) => {
+  const manifest = async (
+    operations: readonly string[] = [],
+    variables: Readonly<Record<string, string>> = {},
+    more: readonly object[] = [],
+  ): Promise<object> => {
     const own = join(directory, "own.yml");
     const values = {
       s3_endpoint: `http://${cluster.network.gateway}:${store.port}`,
@@ -62,9 +66,13 @@ describe.skipIf(!canRun)("a deployment", { retry: 0 }, () => {
     }));
     const errand = { type: "replace", path: "/instance_groups/name=zookeeper/jobs/-" };
     const smokeTests = { ...errand, value: { name: "smoke-tests", release: "zookeeper-hybris" } };
-    await writeFile(own, stringify([...replacements, ...(operations.includes("restore") ? [smokeTests] : [])]));
+    await writeFile(
+      own,
+      stringify([...replacements, ...(operations.includes("restore") ? [smokeTests] : []), ...more]),
+    );
     const given = {
       ...Object.fromEntries([1, 2, 3].map((n) => [`zookeeper_ip_${n}`, `10.77.0.${10 + n}`])),
+      zookeeper_hybris_version: "0",
       zk_backup_s3_bucket: BUCKET,
       zk_backup_s3_access_key_id: store.accessKeyId,
       zk_backup_s3_secret_access_key: store.secretAccessKey,
@@ -86,8 +94,12 @@ describe.skipIf(!canRun)("a deployment", { retry: 0 }, () => {
       return leaders === 1 && !modes.includes("down") ? modes : null;
     });
 
-  /** What `monit summary` says of the node's services. */
-  const summary = async ({ machine }: Node): Promise<string> => (await machine.run([MONIT, "summary"])).stdout;
+  /** What `monit summary` says of the node's processes, by their names: of 5.2.5 and of newer ones. */
+  const summary = async ({ machine }: Node): Promise<Readonly<Record<string, string>>> => {
+    const { stdout } = await machine.run([MONIT, "summary"]);
+    const lines = /^Process '(\S+)'\s+(.*?)\s*$|^\s*(\S+)\s+(.*?)\s+Process\s*$/gm;
+    return Object.fromEntries([...stdout.matchAll(lines)].map((at) => [at[1] ?? at[3], at[2] ?? at[4]]));
+  };
 
   const archives = async (): Promise<readonly string[]> =>
     (await store.objects(BUCKET)).filter((key) => key.endsWith(".tar.gz"));
@@ -145,6 +157,9 @@ describe.skipIf(!canRun)("a deployment", { retry: 0 }, () => {
       return zookeeper?.isRunning === false ? true : null;
     });
 
+  const pidOf = async ({ machine }: Node): Promise<string> =>
+    (await machine.run(["cat", "/var/vcap/sys/run/zookeeper/zookeeper.pid"])).stdout;
+
   const nodeOf = (index: number): Node => {
     const node = cluster.nodes.find(({ instance }) => instance.index === index);
     if (node === undefined) throw new Error(`no instance ${index}`);
@@ -155,11 +170,8 @@ describe.skipIf(!canRun)("a deployment", { retry: 0 }, () => {
     await cluster.deploy(await manifest());
     expect(await ensemble()).toHaveLength(3);
     for (const node of cluster.nodes) {
-      const lines = (await summary(node)).split("\n").filter((line) => line.includes("Process"));
-      const names = lines.map((line) => line.trim().split(/\s+/)[0]);
-      expect(names.sort()).toEqual(
-        node.instance.bootstrap ? ["zk-backyp", "zk-backyp-helper", "zookeeper"] : ["zookeeper"],
-      );
+      const names = Object.keys(await summary(node)).sort();
+      expect(names).toEqual(node.instance.bootstrap ? ["zk-backyp", "zk-backyp-helper", "zookeeper"] : ["zookeeper"]);
     }
     const [some] = cluster.nodes;
     const creates = Array.from({ length: ZNODES }, (_, n) => `create /app/node-${n} value-${n}`);
@@ -171,6 +183,7 @@ describe.skipIf(!canRun)("a deployment", { retry: 0 }, () => {
   }, 400_000);
 
   it("backs one node up cold, into the bucket, under prefix and date", async () => {
+    const pids = await Promise.all(cluster.nodes.map(pidOf));
     await release(first());
     const { id, facts, verified } = await eventually("the first backup", newest);
     expect(await archives()).toContain(`zk-prod/archives/${id}.tar.gz`);
@@ -180,10 +193,12 @@ describe.skipIf(!canRun)("a deployment", { retry: 0 }, () => {
     expect(facts.downtime.servingMs).toBeGreaterThan(0);
     expect(await ensemble()).toHaveLength(3);
     for (const node of cluster.nodes) {
-      const processes = (await summary(node)).split("\n").filter((line) => line.includes("Process"));
-      for (const line of processes) expect(line).toMatch(/\bOK\b/);
+      const statuses = Object.values(await summary(node));
+      expect(statuses).toHaveLength(node.instance.bootstrap ? 3 : 1);
+      for (const status of statuses) expect(status).toMatch(/^(running|OK)$/);
     }
-    // The others were left alone.
+    // Nobody has touched the others.
+    expect((await Promise.all(cluster.nodes.map(pidOf))).slice(1)).toEqual(pids.slice(1));
     expect(await zkBackyp(first(), "verify", "latest", "--config", CONFIG)).toMatchObject({ code: 0 });
   }, 180_000);
 
@@ -284,12 +299,27 @@ describe.skipIf(!canRun)("a deployment", { retry: 0 }, () => {
     }
   }, 400_000);
 
-  const expectNothingLeft = async ({ machine }: Node): Promise<void> => {
-    const links = await machine.run(["find", "/var/vcap/store", "-name", "links-*"]);
-    expect(links.stdout).toBe("");
-    const journals = await machine.run(["find", "/var/vcap/store", "/var/vcap/data", "-name", "stop.json"]);
-    expect(journals.stdout).toBe("");
-  };
+  it("grows by a server, which takes the data of the others", async () => {
+    const data = await dataOf(first());
+    const group = "/instance_groups/name=zookeeper";
+    const grown = [
+      { type: "replace", path: `${group}/instances`, value: 4 },
+      { type: "remove", path: `${group}/networks/name=default/static_ips` },
+      // By the link, as the list of old names three.
+      { type: "remove", path: "/properties/zookeeper/servers" },
+    ];
+    await cluster.deploy(await manifest([], {}, grown));
+    expect(await ensemble()).toHaveLength(4);
+    for (const node of cluster.nodes) expect(await dataOf(node)).toEqual(data);
+  }, 400_000);
+
+  /** Neither links nor a journal; who has died leaves them to the next one that starts. */
+  const expectNothingLeft = ({ machine }: Node): Promise<true> =>
+    eventually("links and journals to be gone", async () => {
+      const folders = ["/var/vcap/store", "/var/vcap/data"];
+      const { stdout } = await machine.run(["find", ...folders, "-name", "links-*", "-o", "-name", "stop.json"]);
+      return stdout === "" ? true : null;
+    });
 });
 
 interface Manifest {

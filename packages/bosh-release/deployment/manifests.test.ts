@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -15,12 +16,14 @@ const OPERATIONS = readdirSync(join(MANIFESTS, "operations")).map((file) => base
 
 /** Values for the variables that the manifests and ops files name. */
 const VALUES: Readonly<Record<string, string>> = {
+  zookeeper_hybris_version: "1.2.3",
   zk_backup_s3_bucket: "backups",
   zk_backup_s3_region: "eu-central-1",
   zk_backup_s3_access_key_id: "AKIATEST",
   zk_backup_s3_secret_access_key: "not-a-secret",
   zk_backup_s3_endpoint: "https://s3.internal:9000",
   zk_backup_vm_extension: "zk-backyp",
+  zk_backup_webhook: "https://hooks.example.com/zookeeper",
   zk_restore_backup: "zookeeper-backup-20261122T205822396Z",
   zookeeper_instances: "5",
   zookeeper_ip_1: "10.0.0.1",
@@ -57,11 +60,19 @@ function variablesIn(name: string): readonly string[] {
   return [...new Set([...code.matchAll(/\(\((\w+)/g)].map(([, variable]) => variable ?? ""))];
 }
 
+/** The variables of a manifest that ops files take out of it. */
+function notAskedFor(operations: readonly string[]): readonly string[] {
+  return [
+    ...(operations.includes("iam-profile") ? KEYS : []),
+    ...(operations.includes("dev-release") ? ["zookeeper_hybris_version"] : []),
+  ];
+}
+
 /** What `bosh int` makes of a manifest, with the real CLI. `without` are variables that are not given. */
 async function interpolate(
   manifest: string,
   operations: readonly string[],
-  without: readonly string[] = operations.includes("iam-profile") ? KEYS : [],
+  without: readonly string[] = notAskedFor(operations),
 ): Promise<BoshEnded> {
   const asked = new Set([manifest, ...operations].flatMap(variablesIn));
   const given = [...asked].filter((name) => !NOT_GIVEN.includes(name) && !without.includes(name));
@@ -188,6 +199,11 @@ describe.skipIf(!ready)("a manifest of three servers", () => {
     ["scale-to-5", "tls", "iam-profile"],
     ["legacy-zones"],
     ["jammy", "dev-release", "legacy-zones"],
+    ["tls", "tls-step-1"],
+    ["tls", "tls-step-2"],
+    ["errands"],
+    ["notifications", "elected"],
+    ["notifications", "elected", "tls", "bbr", "hot-backups"],
   ];
 
   it.each(combinations.map((operations) => [operations]))(
@@ -195,7 +211,8 @@ describe.skipIf(!ready)("a manifest of three servers", () => {
     async (operations) => {
       const deployment = await deploy("zookeeper", operations);
       expectOneEnsemble(deployment, operations.includes("scale-to-5") ? 5 : 3);
-      expect(daemons(deployment)).toHaveLength(operations.includes("legacy-zones") ? 3 : 1);
+      const elects = operations.includes("legacy-zones") || operations.includes("elected");
+      expect(daemons(deployment)).toHaveLength(elects ? 3 : 1);
       // What a restore runs on: all of them, at the same time.
       for (const member of members(deployment)) expect(has(member, "restore")).toBe(true);
     },
@@ -207,12 +224,19 @@ describe.skipIf(!ready)("a manifest of three servers", () => {
 
   it.each(["zookeeper", ...OPERATIONS])("of which %s misses a variable is refused", async (name) => {
     const operations = name === "zookeeper" ? [] : [name];
-    const known = operations.includes("iam-profile") ? KEYS : [];
+    const known = notAskedFor(operations);
     for (const variable of variablesIn(name).filter((one) => !NOT_GIVEN.includes(one))) {
       const { code, stdout, stderr } = await interpolate("zookeeper", operations, [...known, variable]);
       expect(code, variable).toBe(1);
       expect(stdout + stderr).toContain(variable);
     }
+  });
+
+  it.each(["zookeeper", "legacy"])("%s has the version of the release that it is told", async (name) => {
+    // `latest` may be the old release, which has the same name.
+    expect(parse((await interpolate(name, [])).stdout).releases).toEqual([
+      { name: "zookeeper-hybris", version: "1.2.3" },
+    ]);
   });
 
   it("is spread over three AZs, with a server that is known by name", async () => {
@@ -230,7 +254,19 @@ describe.skipIf(!ready)("a manifest of three servers", () => {
       source: { mode: "cold" },
       sink: { bucket: "backups", region: "eu-central-1", accessKeyId: "AKIATEST", secretAccessKey: "not-a-secret" },
       schedule: { interval: 86_400 },
+      verify: { schedule: { interval: 604_800 } },
     });
+  });
+
+  it("with elected and notifications has three daemons that elect one, and tell a webhook", async () => {
+    const deployment = await deploy("zookeeper", ["notifications", "elected"]);
+    for (const daemon of daemons(deployment)) {
+      expect(series(daemon).runOn).toBe("elected");
+      const { notifications } = JSON.parse(rendered(daemon, "zk-backyp", "config/zk-backyp.json"));
+      expect(notifications).toEqual([
+        { use: "webhook", url: VALUES.zk_backup_webhook, body: { text: "{{event}}: {{message}} {{remedy}}" } },
+      ]);
+    }
   });
 
   it("that has lost an instance keeps ids and backups where they were", async () => {
@@ -274,9 +310,33 @@ describe.skipIf(!ready)("a manifest of three servers", () => {
       expect(zooCfg(member)).toMatchObject({ secureClientPort: "2281", sslQuorum: "true", "ssl.clientAuth": "need" });
       expect(zooCfg(member)).not.toHaveProperty("clientPort");
       expect(rendered(member, "zookeeper", "config/quorum-tls.pem")).toMatch(/^-----BEGIN PRIVATE KEY-----/);
+      const certificate = new X509Certificate(
+        /-----BEGIN CERTIFICATE.*/s.exec(rendered(member, "zookeeper", "config/quorum-tls.pem"))?.[0] ?? "",
+      );
+      // The CLI has made it, which knows of no link.
+      const [address = ""] = serverList(member)[`server.${member.index + 1}`]?.split(":") ?? [];
+      expect(certificate.checkHost(address)).toBeDefined();
+      const ca = new X509Certificate(rendered(member, "zookeeper", "config/quorum-ca.pem"));
+      expect(Date.parse(ca.validTo) - Date.parse(certificate.validTo)).toBeGreaterThan(5 * 365 * 86_400_000);
     }
     const [daemon] = daemons(deployment);
     expect(series(daemon as Instance).source.tls).toMatchObject({ serverName: "zookeeper.internal" });
+  });
+
+  it("gets to tls in steps, in each of which the servers understand those of the one before", async () => {
+    const [before] = members(await deploy("zookeeper", ["tls", "tls-step-1"]));
+    expect(zooCfg(before)).toMatchObject({
+      clientPort: "2181",
+      secureClientPort: "2281",
+      portUnification: "true",
+      "ssl.quorum.keyStore.location": "/var/vcap/jobs/zookeeper/config/client-tls.pem",
+      "ssl.quorum.trustStore.location": "/var/vcap/jobs/zookeeper/config/client-ca.pem",
+    });
+    expect(zooCfg(before)).not.toHaveProperty("sslQuorum");
+    const [after] = members(await deploy("zookeeper", ["tls", "tls-step-2"]));
+    expect(zooCfg(after)).toMatchObject({ clientPort: "2181", sslQuorum: "true", portUnification: "true" });
+    const [last] = members(await deploy("zookeeper", ["tls"]));
+    expect(zooCfg(last)).not.toHaveProperty("portUnification");
   });
 
   it("with bbr has BBR take the bootstrap instance's backup for all", async () => {
@@ -337,6 +397,36 @@ describe.skipIf(!ready)("a manifest of old", () => {
       source: { mode: "cold" },
       sink: { bucket: "backups", accessKeyId: "AKIATEST", secretAccessKey: "not-a-secret" },
     });
+  });
+
+  it("gets its errands by an ops file, and a choice for the one by another", async () => {
+    const deployment = await deploy("legacy", ["errands", "restore"]);
+    for (const member of members(deployment)) {
+      expect(rendered(member, "restore", "bin/run")).toContain(VALUES.zk_restore_backup);
+      expect(rendered(member, "smoke-tests", "bin/run")).toContain("10.0.0.1");
+    }
+  });
+
+  it("takes names of today beside those of old, at the top", async () => {
+    const manifest = parse((await interpolate("legacy", ["errands"])).stdout);
+    Object.assign(manifest.properties, {
+      extra_config: { "snapshot.trust.empty": true },
+      backup: { node: "elected", verify_interval: 604_800 },
+      notifications: [{ use: "webhook", url: "https://hooks.example.com/zookeeper" }],
+    });
+    const deployment = planDeployment(manifest);
+    for (const member of members(deployment)) {
+      await render(member);
+      expect(zooCfg(member)).toHaveProperty("snapshot.trust.empty", "true");
+      expect(series(member)).toMatchObject({ runOn: "elected", verify: { schedule: { interval: 604_800 } } });
+      expect(rendered(member, "zk-backyp", "config/zk-backyp.json")).toContain("https://hooks.example.com/zookeeper");
+      expect(rendered(member, "smoke-tests", "bin/run")).toContain("10.0.0.1");
+    }
+  });
+
+  it.each(["bbr", "dev-release", "jammy"])("goes with %s", async (name) => {
+    const { code, stderr } = await interpolate("legacy", [name]);
+    expect([code, stderr]).toEqual([0, ""]);
   });
 
   it("has the names of old alone", () => {

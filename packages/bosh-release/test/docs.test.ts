@@ -7,7 +7,7 @@ import { readBlobs } from "../tools/blobs.ts";
 
 const RELEASE = fileURLToPath(new URL("..", import.meta.url));
 const ROOT = join(RELEASE, "..", "..");
-const DOCS = ["README.md", "docs/migration.md", "docs/runbook.md", "docs/releasing.md"];
+const DOCS = ["README.md", "docs/migration.md", "docs/runbook.md", "docs/tls.md", "docs/releasing.md"];
 const JOBS = readdirSync(join(RELEASE, "jobs"));
 const SPECS = JOBS.map((job) => readJobSpec(job));
 

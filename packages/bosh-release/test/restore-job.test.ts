@@ -6,6 +6,7 @@ import { type CephRgw, cephRgwMissing, requirePart, startCephRgw, zooKeeperMissi
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { askMember, eventually, type Node, zkCli } from "../testing/cluster.ts";
 import { deployTogether } from "../testing/deploy-together.ts";
+import type { Instance } from "../testing/director.ts";
 import { schemaErrors } from "../testing/properties-schema.ts";
 import { type Properties, RenderError, renderJob, rubyMissing } from "../testing/render-job.ts";
 import { shellcheck, shellcheckMissing } from "../testing/shellcheck.ts";
@@ -16,6 +17,7 @@ const ID = "zookeeper-backup-20261122T205822396Z";
 const BUCKET = "backups";
 const DATA = "/var/vcap/store/zookeeper";
 const CLI = "/var/vcap/jobs/zk-backyp/bin/zk-backyp";
+const RUN = "/var/vcap/jobs/restore/bin/run";
 const CHOOSE = "/var/vcap/jobs/restore/bin/choose";
 const hasShellcheck = requirePart(shellcheckMissing());
 
@@ -104,16 +106,23 @@ describe.skipIf(!canRun)("the errand restore on an ensemble of three", () => {
     };
     const jobs = [
       { name: "zookeeper", properties: { heap_size_mb: 128, data_log_dir: "/var/vcap/store/zookeeper-log" } },
-      { name: "zk-backyp", properties: { s3, backup: { mode: "hot" } } },
-      { name: "restore", properties: { members_timeout: 20, start_timeout: 90 } },
+      // Cold, and when it is told only.
+      {
+        name: "zk-backyp",
+        properties: { s3, backup: { if_leader: "proceed", schedule: "0 0 1 1 *", pause_after_deploy: 0 } },
+      },
+      { name: "restore", properties: { members_timeout: 240, start_timeout: 90 } },
       { name: "smoke-tests", properties: { backup: true } },
       { name: "bbr-zookeeper", properties: { bbr: { backup_one_restore_all: true }, hold_timeout: 60 } },
     ];
     nodes = await deployTogether(network, { instances: 3, jobs, packages, sees, number: 11 });
     bootstrap = nodes[0] as Node;
-    await eventually("the servers", async () =>
-      (await Promise.all(nodes.map(askMember))).includes(null) ? null : true,
-    );
+    const allServe = (): Promise<unknown> =>
+      eventually("the servers", async () => ((await Promise.all(nodes.map(askMember))).includes(null) ? null : true));
+    await allServe();
+    // A new daemon begins with a backup.
+    for (const command of ["hold", "release"]) await bootstrap.machine.run([CLI, command]);
+    await allServe();
   }, 240_000);
 
   afterAll(async () => {
@@ -155,8 +164,8 @@ describe.skipIf(!canRun)("the errand restore on an ensemble of three", () => {
     expect(await lock(bootstrap, "post-backup-unlock")).toEqual([0, "released\n"]);
     expect(await lock(bootstrap, "post-backup-unlock")).toEqual([0, "nothing was held\n"]);
     const idle = nodes[1] as Node;
-    expect(await lock(idle, "pre-backup-lock")).toEqual([0, expect.stringContaining("there is nothing to hold")]);
-    expect(await lock(idle, "post-backup-unlock")).toEqual([0, expect.stringContaining("there is nothing to release")]);
+    expect(await lock(idle, "pre-backup-lock")).toEqual([0, ""]);
+    expect(await lock(idle, "post-backup-unlock")).toEqual([0, ""]);
     // A lock that is not to be had says what to do.
     await shell(bootstrap, "mv /var/vcap/data/zk-backyp/http-token /var/vcap/data/zk-backyp/away");
     expect(await lock(bootstrap, "pre-backup-lock")).toEqual([
@@ -183,13 +192,16 @@ describe.skipIf(!canRun)("the errand restore on an ensemble of three", () => {
     // A choice does not hold for ever.
     await choose(bootstrap, id);
     await bootstrap.machine.run(["touch", "-d", "2 hours ago", "/var/vcap/data/restore/chosen"]);
-    expect((await errand(bootstrap)).stderr).toContain("no backup is chosen");
+    expect((await errand(bootstrap)).stderr).toContain(`${id} was chosen more than an hour ago`);
     expect(await everywhere(children)).toEqual(nodes.map(() => "[kept, later, zookeeper]"));
   });
 
   it("starts the server again as it was where the others run on", async () => {
     await choose(bootstrap, id);
+    const patient = "readonly MEMBERS_TIMEOUT=240";
+    await shell(bootstrap, `sed -i 's/^${patient}/readonly MEMBERS_TIMEOUT=5/' ${RUN}`);
     const { code, stderr } = await errand(bootstrap);
+    await shell(bootstrap, `sed -i 's/^readonly MEMBERS_TIMEOUT=.*/${patient}/' ${RUN}`);
     expect([code, stderr]).toEqual([1, expect.stringContaining("these servers of the ensemble still run")]);
     for (const { machine } of nodes.slice(1)) expect(stderr).toContain(machine.ip);
     expect(stderr).toContain("ZooKeeper is started again, with its data as it was");
@@ -198,6 +210,63 @@ describe.skipIf(!canRun)("the errand restore on an ensemble of three", () => {
     expect(await shell(bootstrap, `ls ${DATA}`)).toBe("myid\nversion-2");
     // The daemon goes on.
     expect((await bootstrap.machine.run([CLI, "release"])).stdout).toBe("nothing was held\n");
+  }, 240_000);
+
+  it("starts the server again when it is cancelled, however long the stop takes", async () => {
+    // As the agent does it, but sooner: TERM for all that the errand has started, then KILL.
+    const { stdout } = await bootstrap.machine.run([
+      "bash",
+      "-c",
+      `set -m
+      java=$(cat /var/vcap/sys/run/zookeeper/zookeeper.pid)
+      kill -STOP "$java"
+      ${RUN} 2>/var/vcap/data/said &
+      while kill -0 "$!" && ! grep -q 'stopping ZooKeeper' /var/vcap/data/said; do sleep 0.2; done
+      sleep 2
+      ${RUN} 2>&1 || true
+      kill -TERM -- "-$!"; sleep 3; kill -KILL -- "-$!"; sleep 1
+      kill -CONT "$java"
+      cat /var/vcap/data/said`,
+    ]);
+    expect(stdout).toContain("the errand runs here already");
+    expect(stdout).toContain("ZooKeeper is started again, with its data as it was");
+    await eventually("the server", () => askMember(bootstrap), 90_000);
+    expect(await children(bootstrap)).toBe("[kept, later, zookeeper]");
+    await bootstrap.machine.run([CLI, "release"]);
+  }, 240_000);
+
+  it("keeps a restored server stopped where the others could not be restored, and serve", async () => {
+    await everywhere((node) => choose(node, id));
+    const restored = nodes[2] as Node;
+    const others = nodes.slice(0, 2);
+    // A file that somebody has open is what the restore refuses to move.
+    const busy = "setpriv --reuid vcap --regid vcap --init-groups sleep 600";
+    const pids = await Promise.all(
+      others.map((node) => shell(node, `${busy} <${DATA}/version-2/currentEpoch >/dev/null 2>&1 & echo $!`)),
+    );
+    // Where it comes before they serve it leads them, and they take its data.
+    const late = shell(
+      restored,
+      `until pgrep -f '[r]estore .* --replace'; do sleep 0.1; done
+      kill -STOP "$(pgrep -f '[r]estore .* --replace')"`,
+    ).then(async () => {
+      await Promise.all(others.map((node) => eventually("the server", () => askMember(node), 90_000)));
+      await shell(restored, "kill -CONT \"$(pgrep -f '[r]estore .* --replace')\"");
+    });
+    const ended = await everywhere(errand);
+    await late;
+    for (const { code, stderr } of ended.slice(0, 2)) {
+      expect([code, stderr]).toEqual([1, expect.stringContaining("was not restored")]);
+      expect(stderr).toContain("ZooKeeper is started again, with its data as it was");
+    }
+    expect(ended[2]).toMatchObject({ code: 1, stderr: expect.stringContaining("So it is kept stopped") });
+    for (const { machine } of others) expect(ended[2]?.stderr).toContain(machine.ip);
+    expect(await shell(restored, "pgrep java")).toBe("");
+    for (const [index, node] of others.entries()) {
+      await eventually("the server", () => askMember(node), 90_000);
+      expect(await children(node)).toBe("[kept, later, zookeeper]");
+      await shell(node, `kill ${pids[index]}`);
+    }
   }, 240_000);
 
   it("restores all servers, once for each choice", async () => {
@@ -211,7 +280,8 @@ describe.skipIf(!canRun)("the errand restore on an ensemble of three", () => {
       expect(member.zxid >> 32n).toBeGreaterThan(before.zxid >> 32n);
       expect(await children(node)).toBe("[kept, zookeeper]");
       for (const kept of [DATA, "/var/vcap/store/zookeeper-log"]) {
-        expect(await shell(node, `ls -d ${kept}/version-2.replaced-* | wc -l`)).toBe("1");
+        // One was restored before, and in vain.
+        expect(await shell(node, `ls -d ${kept}/version-2.replaced-* | wc -l`)).toBe(node === nodes[2] ? "2" : "1");
       }
       expect(await shell(node, `cat ${DATA}/myid`)).toBe(String(node.instance.index + 1));
     }
@@ -219,14 +289,57 @@ describe.skipIf(!canRun)("the errand restore on an ensemble of three", () => {
     expect((await errand(bootstrap)).stderr).toContain("no backup is chosen");
   }, 240_000);
 
+  it("restores all where a backup has stopped a server that does not come back", async () => {
+    for (const { code } of await everywhere((node) => choose(node, id))) expect(code).toBe(0);
+    await zkCli(bootstrap, ["create /more 7"]);
+    const request = "POST /api/v1/series/zookeeper/run HTTP/1.0\\r\\nAuthorization: Bearer %s\\r\\n\\r\\n";
+    const helper = "/var/vcap/store/zk-backyp-helper";
+    await shell(
+      bootstrap,
+      `exec 3<>/dev/tcp/127.0.0.1/9642
+      printf '${request}' "$(cat /var/vcap/data/zk-backyp/http-token)" >&3
+      until [ -e ${helper}/stop.json ]; do sleep 0.05; done
+      # Without it the server is not started.
+      mv ${DATA}/myid /var/vcap/store/
+      while pgrep java; do sleep 0.1; done`,
+    );
+    const mended = shell(
+      bootstrap,
+      `until [ -e /var/vcap/data/zk-backyp/ended-for-restore ] && [ ! -e ${helper}/stop.json ]; do sleep 0.2; done
+      mv /var/vcap/store/myid ${DATA}/`,
+    );
+    const ended = await everywhere(errand);
+    await mended;
+    expect(ended.map(({ stdout, stderr }) => stdout + stderr)).toEqual(all(`${id} is restored: ZooKeeper serves as`));
+    expect(ended[0]?.stderr).toContain("is ended for the time of the restore");
+    expect(await everywhere(children)).toEqual(nodes.map(() => "[kept, zookeeper]"));
+    // All of the job runs again.
+    expect((await bootstrap.agent.services()).map(({ name, isMonitored }) => [name, isMonitored])).toEqual(
+      ["zookeeper", "zk-backyp", "zk-backyp-helper"].map((name) => [name, true]),
+    );
+    await eventually("the daemon", async () => {
+      const { stdout } = await bootstrap.machine.run([CLI, "release"]);
+      return stdout === "nothing was held\n" ? true : null;
+    });
+  }, 400_000);
+
   it("restores what the manifest says once, also the newest", async () => {
     await zkCli(bootstrap, ["create /newest 5"]);
     const { code } = await bootstrap.machine.run([CLI, "backup"]);
     expect(code).toBe(0);
     await zkCli(bootstrap, ["create /gone 6"]);
-    await everywhere(({ machine }) =>
-      machine.run(["sed", "-i", "s/^readonly PROPERTY=.*/readonly PROPERTY=latest/", "/var/vcap/jobs/restore/bin/run"]),
-    );
+    await everywhere(async ({ instance, machine }) => {
+      const { context } = instance.jobs.find(({ name }) => name === "restore") as Instance["jobs"][number];
+      const properties = { ...context.properties, restore: { backup: "latest" } };
+      const rendered = join(folder, machine.name);
+      await renderJob({ job: "restore", context: { ...context, properties }, into: rendered });
+      const text = await readFile(join(rendered, "bin/run"), "utf8");
+      expect((await machine.run(["tee", RUN], { input: text })).code).toBe(0);
+    });
+    // One that was chosen on some instances, and another in the manifest: they would come to have different data.
+    await choose(bootstrap, id);
+    expect((await errand(bootstrap)).stderr).toContain(`${id} is chosen, but restore.backup (latest)`);
+    await choose(bootstrap);
     const ended = await everywhere(errand);
     expect(ended.map(({ stdout, stderr }) => stdout + stderr)).toEqual(all("is restored: ZooKeeper serves as"));
     expect(await everywhere(children)).toEqual(nodes.map(() => "[kept, newest, zookeeper]"));

@@ -172,6 +172,9 @@ describe.skipIf(!canRun)(
         0,
       );
       expect((await command(machine, "inspect", "/var/vcap/data/zk-backyp/tmp/restored")).code).toBe(0);
+      expect((await command(machine, "cat", DATA, "/zookeeper/quota", "--stat")).code).toBe(0);
+      expect((await command(machine, "diff", DATA, DATA)).stdout).toBe("no difference\n");
+      expect((await command(machine, "diff", "latest", DATA, "/zookeeper")).stdout).toBe("no difference\n");
       expect((await command(machine, "hold")).stdout).toMatch(/^held until /);
       expect((await command(machine, "release")).stdout).toBe("released\n");
       // A place of its own, of which the configuration knows nothing.
@@ -196,6 +199,15 @@ describe.skipIf(!canRun)(
       const pid = await pidOf(machine, "zk-backyp");
       expect((await machine.run([`${JOB}/bin/zk-backyp_ctl`, "start"])).code).toBe(0);
       expect(await pidOf(machine, "zk-backyp")).toBe(pid);
+      // So it is where its pid file was lost.
+      await machine.run(["rm", "-f", "/var/vcap/sys/run/zk-backyp/zk-backyp.pid"]);
+      expect((await machine.run([`${JOB}/bin/zk-backyp_ctl`, "start"])).code).toBe(0);
+      expect(await pidOf(machine, "zk-backyp")).toBe(pid);
+      await machine.run(["sh", "-c", "rm -f /var/vcap/sys/run/zk-backyp/*.pid"]);
+      for (const ctl of ["zk-backyp_ctl", "helper_ctl"]) {
+        expect((await machine.run([`${JOB}/bin/${ctl}`, "stop"])).code).toBe(0);
+      }
+      expect((await machine.run(["pgrep", "-f", "dist/main.js"])).stdout).toBe("");
       // It was made up for nothing: there is a backup that is fresh.
       expect(await archivesOf("zk-token")).toHaveLength(1);
     });

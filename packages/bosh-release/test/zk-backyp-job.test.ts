@@ -386,6 +386,7 @@ describe.skipIf(!requirePart(rubyMissing()))("the job zk-backyp, rendered", () =
       ["backup.compression has to be", of({ compression: 10 })],
       ["backup.retention.daily has to be", of({ retention: { daily: 0 } })],
       ["backup.prefix has to be", of({ prefix: "zk prod" })],
+      ["backup.prefix has to be", { zk_backyp: { ...LEGACY, prefix: "_zk" } }],
       ["backup.prefix has to be", of({ prefix: "a//b" })],
       ["backup.prefix has to be", of({ prefix: "../zk" })],
       ["backup.prefix is longer", of({ prefix: "z".repeat(129) })],

@@ -129,7 +129,10 @@ describe.skipIf(!canRun)("the job zookeeper on machines with monit", () => {
       // It cannot serve alone, and its post-start does not wait for that.
       expect(await mode(first)).toBe(null);
 
+      // However long the others take to say all that they have to say.
+      await second.machine.run(["bash", "-c", `echo 'seq 100000' >>${JOB}/bin/ask`]);
       await second.agent.start();
+      await second.machine.run(["sed", "-i", "$ d", `${JOB}/bin/ask`]);
       expect(await preStartLog(second)).toContain("this looks like a first deploy");
       expect([await mode(first), await mode(second)].sort()).toEqual(["follower", "leader"]);
 
@@ -151,6 +154,26 @@ describe.skipIf(!canRun)("the job zookeeper on machines with monit", () => {
       expect((await machine.run(["stat", "-c", "%U:%G %a", DATA, `${DATA}/myid`])).stdout).toBe(
         "vcap:vcap 750\nvcap:vcap 640\n",
       );
+      // Root writes there: what vcap could put into its way it would follow.
+      for (const folder of ["/var/vcap/sys/run/zookeeper", "/var/vcap/data/sys/log/zookeeper", STATE]) {
+        expect((await machine.run(["stat", "-c", "%U:%G %a", folder])).stdout, folder).toBe("root:vcap 750\n");
+      }
+    });
+
+    // Nothing that a server answers without a quorum changes after its start.
+    it("takes lost disks for a first deploy where the last member was never started again, and has its data", async () => {
+      const [first, second, third] = nodes;
+      for (const { agent } of [first, second]) await agent.stop();
+      await newDisk(first);
+      await newDisk(second);
+      await looksForOthers(third);
+
+      const { code, stderr } = await startAlone(first);
+      expect(stderr).toContain("no other member holds data: this looks like a first deploy");
+      expect(code).toBe(0);
+      expect(await serves(third)).toBe("leader");
+      await second.agent.start();
+      for (const node of nodes) expect(await zkCli(node, "get", "/kept")).toContain("value");
     });
 
     it("has a member back after a reboot, by monit alone", async () => {
@@ -325,6 +348,20 @@ describe.skipIf(!canRun)("the job zookeeper on machines with monit", () => {
       expect((await machine.run(["kill", "-0", own])).code).toBe(1);
       const log = await readFile(join(machine.vcap, "data/sys/log/zookeeper/zookeeper_ctl.log"), "utf8");
       expect(log).toContain(`stops pid ${own}\n`);
+    });
+
+    it("is stopped also where the disk of the logs is full", async () => {
+      const logs = "/var/vcap/data/sys/log/zookeeper";
+      const fill = `mount -t tmpfs -o size=16k tmpfs ${logs} && touch ${logs}/zookeeper_ctl.log && cat /dev/zero >${logs}/full`;
+      expect((await ctl("start")).code).toBe(0);
+      await serves(node);
+      await machine.run(["bash", "-c", fill]);
+      const own = await pid();
+      expect(own).toMatch(/^\d+$/);
+      expect((await ctl("stop")).code).toBe(0);
+      expect((await machine.run(["kill", "-0", own])).code).toBe(1);
+      expect((await machine.run(["stat", "-c", "%s", `${logs}/zookeeper_ctl.log`])).stdout).toBe("0\n");
+      expect((await machine.run(["umount", logs])).code).toBe(0);
     });
 
     it("is not started on a disk that is not there", async () => {

@@ -177,6 +177,19 @@ describe.skipIf(!requirePart(rubyMissing()))("the job zookeeper", () => {
     for (const file of ["config/zoo.cfg", "config/logback.xml"]) expect(old.read(file)).toBe(modern.read(file));
   });
 
+  it.each<[string, (offset: unknown) => Properties]>([
+    ["the old name", (offset) => ({ zookeeper: { index_offset: offset } })],
+    ["the new name", (offset) => ({ index_offset: offset })],
+  ])("takes an offset as a text, by %s", async (_, properties) => {
+    for (const offset of [3, "3"]) {
+      expect(schemaErrors("zookeeper", properties(offset))).toEqual([]);
+      expect((await renderOne(properties(offset))).myid).toBe("4\n");
+    }
+    expect(schemaErrors("zookeeper", properties("three")).join("\n")).toContain("index_offset must match pattern");
+    const { ids } = await renderAll([{ instances: 3, properties: properties("3") }]);
+    expect(ids).toEqual(["4\n", "5\n", "6\n"]);
+  });
+
   it("has one directory where both are the same", async () => {
     const { settings } = await renderOne({ data_log_dir: "/var/vcap/store/zookeeper" });
     expect(settings).not.toHaveProperty("dataLogDir");
@@ -212,7 +225,7 @@ describe.skipIf(!requirePart(rubyMissing()))("the job zookeeper", () => {
   it("has the AdminServer, metrics and more settings where they are wanted", async () => {
     const { settings } = await renderOne({
       admin_server: { enabled: true, port: 8081 },
-      metrics: { enabled: true, host: "0.0.0.0" },
+      metrics: { enabled: true, host: "::" },
       four_letter_words: ["*"],
       extra_config: { maxSessionTimeout: 120_000, "snapshot.compression.method": "gz", odd: "a\\b" },
     });
@@ -221,7 +234,7 @@ describe.skipIf(!requirePart(rubyMissing()))("the job zookeeper", () => {
       "admin.serverAddress": "127.0.0.1",
       "admin.serverPort": "8081",
       "metricsProvider.className": "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider",
-      "metricsProvider.httpHost": "0.0.0.0",
+      "metricsProvider.httpHost": "::",
       "metricsProvider.httpPort": "7000",
       "4lw.commands.whitelist": "*",
       maxSessionTimeout: "120000",
@@ -272,8 +285,8 @@ describe.skipIf(!requirePart(rubyMissing()))("the job zookeeper", () => {
       ["an id below 1", { index_offset: -1 }, /own id is 0|the id of member 10\.0\.0\.10 is 0/],
       [
         "an offset that is no number",
-        { zookeeper: { index_offset: "2" } },
-        /index_offset is "2", but must be a number/,
+        { zookeeper: { index_offset: "2a" } },
+        /index_offset is "2a", but must be a number/,
       ],
       [
         "addresses with and without ids",
@@ -292,6 +305,28 @@ describe.skipIf(!requirePart(rubyMissing()))("the job zookeeper", () => {
         /data_dir is .* but must be an absolute path/,
       ],
       [
+        "the persistent disk as a whole",
+        { data_dir: "/var/vcap/store" },
+        /\/var\/vcap\/store, which is not ZooKeeper's alone/,
+      ],
+      [
+        "it, under an old name",
+        { zookeeper: { txlog_path: "/var/vcap/store/" } },
+        /data_log_dir is .* not ZooKeeper's alone/,
+      ],
+      ["it, in other words", { data_dir: "/var/vcap/store/." }, /data_dir is .* but must be an absolute path/],
+      ["the folder of all jobs", { data_dir: "/var/vcap" }, /data_dir is \/var\/vcap, which is not ZooKeeper's alone/],
+      [
+        "metrics at an address with another setting in it",
+        { metrics: { enabled: true, host: "0.0.0.0\nadmin.enableServer=true" } },
+        /"0\.0\.0\.0\\nadmin\.enableServer=true" is no address for metrics\.host/,
+      ],
+      [
+        "the AdminServer at no address",
+        { admin_server: { enabled: true, host: "10.0.0.1:8080" } },
+        /"10\.0\.0\.1:8080" is no address for admin_server\.host/,
+      ],
+      [
         "ports that are the same",
         { client_port: 2281, tls: { client: { enabled: true } } },
         /client_port and tls\.client\.port are the same, 2281/,
@@ -302,6 +337,18 @@ describe.skipIf(!requirePart(rubyMissing()))("the job zookeeper", () => {
         { autopurge: { snap_retain_count: 2 } },
         /autopurge\.snap_retain_count is 2, but must be a number from 3/,
       ],
+      [
+        "a flag that is a text",
+        { metrics: { enabled: "false" } },
+        /metrics\.enabled is "false", but must be true or false/,
+      ],
+      [
+        "TLS by a text",
+        { tls: { client: { enabled: "false" } } },
+        /tls\.client\.enabled is "false", but must be true or false/,
+      ],
+      ["leave by a text", { allow_empty_disk: "true" }, /allow_empty_disk is "true", but must be true or false/],
+      ["settings that are a list", { extra_config: ["a=b"] }, /extra_config must be a map/],
       ["a word that is none", { four_letter_words: ["srvr", "status"] }, /"status" in four_letter_words/],
       ["a level that logback does not know", { log_level: "LOUD" }, /log_level is "LOUD", but must be TRACE, DEBUG/],
       ["a setting that the job writes", { extra_config: { tickTime: 1 } }, /tickTime cannot be set in extra_config/],

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { shellcheck, shellcheckMissing } from "../testing/shellcheck.ts";
 
 const SOURCE = fileURLToPath(new URL("../src/zookeeper-member/member.sh", import.meta.url));
+const WRAPPER = fileURLToPath(new URL("../src/zk-backyp/bin/zk-backyp", import.meta.url));
 const hasShellcheck = requirePart(shellcheckMissing());
 const isLinux = requirePart(process.platform === "linux" ? null : "Linux, for /proc");
 
@@ -23,6 +24,10 @@ beforeEach(() => {
     "bosh/bin",
     "monit",
     "packages/node-24/bin",
+    "jobs/zk-backyp/bin",
+    "data/zk-backyp",
+    "store/zk-backyp-helper",
+    "sys/run/zk-backyp",
   ]) {
     mkdirSync(join(folder, path), { recursive: true });
   }
@@ -143,6 +148,18 @@ esac`,
     }
   });
 
+  it("is the job's own where monit has restarted the server, and takes it for stopped", () => {
+    const { end } = server();
+    answer("not monitored", "not monitored");
+    monit("true");
+    program("jobs/zookeeper/bin/zookeeper_ctl", `kill -KILL $(cat '${folder}/sys/run/zookeeper/zookeeper.pid')`);
+    try {
+      expect(bash("member_stop 20").code).toBe(0);
+    } finally {
+      end();
+    }
+  });
+
   it("is none while somebody listens on the port", async () => {
     const listener = createServer().listen(0, "127.0.0.1");
     await new Promise((resolve) => listener.once("listening", resolve));
@@ -178,6 +195,102 @@ esac`,
       writeFileSync(join(folder, "sys/run/zookeeper/zookeeper.pid"), text);
       expect(bash("member_process; echo end").stdout).toBe("end");
     }
+  });
+});
+
+describe.skipIf(!isLinux)("a start", () => {
+  const pidFile = (): string => join(folder, "sys/run/zookeeper/zookeeper.pid");
+
+  it("has come to its end when monit cannot be asked, but the server runs", () => {
+    program("bosh/bin/monit", "exit 1");
+    writeFileSync(pidFile(), `${process.pid}\n`);
+    expect(bash("member_start 1")).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("runs, but monit does not answer"),
+    });
+    rmSync(pidFile());
+    expect(bash("member_start 1")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("ZooKeeper is down: monit has not started it in time (monit: unknown)"),
+    });
+  });
+
+  it("is not asked for where old and new data have changed places by half", () => {
+    zooCfg(`dataDir=${folder}`, `dataLogDir=${folder}/log`);
+    mkdirSync(join(folder, "log/version-2"), { recursive: true });
+    writeFileSync(join(folder, "log/version-2/log.7fffffffffffffff"), "");
+    program("bosh/bin/monit", `touch '${folder}/asked'`);
+    expect(bash("member_start 1")).toMatchObject({ code: 1, stderr: expect.stringContaining("was cut off") });
+    expect(existsSync(join(folder, "asked"))).toBe(false);
+  });
+});
+
+describe("backups during a restore", () => {
+  const asked = (): string => readFileSync(join(folder, "asked"), "utf8");
+  const pauseUntil = (seconds: number): void =>
+    writeFileSync(join(folder, "sys/run/zk-backyp/pause-until"), `${Math.floor(Date.now() / 1000) + seconds}\n`);
+
+  /** The job with its two processes, of which monit knows as long as they are started, and a daemon that answers `hold` so. */
+  function job(holdCode: number): void {
+    writeFileSync(join(folder, "asked"), "");
+    program("jobs/zk-backyp/bin/zk-backyp", `echo "$*" >>'${folder}/asked'; [ $1 != hold ] || exit ${holdCode}`);
+    const services = ["zk-backyp", "zk-backyp-helper"];
+    writeFileSync(join(folder, "jobs/zk-backyp/monit"), services.map((name) => `check process ${name}\n`).join(""));
+    for (const name of services) writeFileSync(join(folder, name), "monitored");
+    program(
+      "bosh/bin/monit",
+      `cd '${folder}'
+case $1 in
+  status) for name in ${services.join(" ")}; do printf "Process '%s'\\n  monitoring status   %s\\n" $name "$(cat $name)"; done ;;
+  stop) echo "$*" >>asked; echo 'not monitored' >$2 ;;
+  start) echo "$*" >>asked; echo monitored >$2 ;;
+esac`,
+    );
+  }
+
+  it("are held by the daemon, and let go", () => {
+    job(0);
+    expect(bash("member_hold_for_restore && member_release").code).toBe(0);
+    expect(asked()).toBe("hold --for 3600 --timeout 60 --abort\nrelease\n");
+  });
+
+  it("are ended with what they owe where the daemon cannot be held, and begin again", () => {
+    job(7);
+    const owed = join(folder, "store/zk-backyp-helper/stop.json");
+    writeFileSync(owed, "{}");
+    expect(bash("member_hold_for_restore")).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("backups cannot be held off (exit code 7)"),
+    });
+    expect(existsSync(owed)).toBe(false);
+    // Another script, which has to hold them still.
+    expect(bash("member_hold_for_restore; member_release; member_release").code).toBe(0);
+    expect(asked().split("\n")).toEqual([
+      "hold --for 3600 --timeout 60 --abort",
+      "stop zk-backyp",
+      "stop zk-backyp-helper",
+      "start zk-backyp",
+      "start zk-backyp-helper",
+      "release",
+      "",
+    ]);
+  });
+
+  it("which somebody had stopped before stay so", () => {
+    job(1);
+    writeFileSync(join(folder, "zk-backyp-helper"), "not monitored");
+    expect(bash("member_hold_for_restore; member_release").code).toBe(0);
+    expect(asked()).toBe("hold --for 3600 --timeout 60 --abort\nstop zk-backyp\nstart zk-backyp\n");
+  });
+
+  it("stay held where a deploy has held them", () => {
+    job(0);
+    pauseUntil(60);
+    expect(bash("member_release")).toMatchObject({ code: 0, stderr: expect.stringContaining("a deploy was here") });
+    expect(asked()).toBe("");
+    pauseUntil(-1);
+    bash("member_release");
+    expect(asked()).toBe("release\n");
   });
 });
 
@@ -236,7 +349,7 @@ describe("the proof of a restore", () => {
   function prove(zxid: string, nodes: number): ReturnType<typeof bash> {
     program("jobs/zookeeper/bin/ask", `printf 'Zxid: ${zxid}\\nMode: follower\\nNode count: ${nodes}\\n'`);
     writeFileSync(join(folder, "restored.json"), JSON.stringify(restored));
-    return bash(`member_prove '${join(folder, "restored.json")}'`);
+    return bash(`member_prove '${join(folder, "restored.json")}' 1`);
   }
 
   it.each([
@@ -245,20 +358,63 @@ describe("the proof of a restore", () => {
     ["with more after it", "0xf424100000005", 9, 0, "zk-1 and what came after it: 9 znodes"],
     ["with other znodes", "0xf424100000000", 8, 1, "has 8 znodes at 0xf424100000000, where zk-1 has 7"],
     ["of the old history", "0x300000005", 7, 1, "serves other data than that of zk-1"],
+    ["of another backup", "0xf524100000000", 7, 1, "Was another backup restored on other servers?"],
   ])("is what the server has, %s", (_, zxid, nodes, code, said) => {
     expect(prove(zxid, nodes)).toMatchObject({ code, stderr: expect.stringContaining(said) });
+  });
+
+  it("waits for a server that is busy", () => {
+    const answer = "printf 'Zxid: 0xf4240000003e8\\nMode: follower\\nNode count: 7\\n'";
+    const once = join(folder, "once");
+    program("jobs/zookeeper/bin/ask", `if [ -e '${once}' ]; then ${answer}; else touch '${once}'; exit 1; fi`);
+    writeFileSync(join(folder, "restored.json"), JSON.stringify(restored));
+    expect(bash(`member_prove '${join(folder, "restored.json")}' 5`)).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("7 znodes, as in the backup"),
+    });
+  });
+
+  it.each([
+    ["of the old history", "Zxid: 0x300000005", 0, /^2 \(zk-2\).*kept stopped.*put \/data\/version-2\.replaced-1 in/],
+    ["of the restore", "Zxid: 0xf424100000000", 1, /^$/],
+    ["nothing yet", "This ZooKeeper instance is not currently serving requests", 1, /^$/],
+  ])("is not waited for where others serve data %s", (_, answer, code, said) => {
+    zooCfg("dataDir=/data", "server.1=zk-1:2888:3888", "server.2=zk-2:2888:3888", "server.3=zk-3:2888:3888");
+    program("jobs/zookeeper/bin/ask", `[ $2 = zk-2 ] && echo '${answer}'`);
+    program("bosh/bin/monit", "true");
+    const kept = [{ path: "/data/version-2.replaced-1" }];
+    writeFileSync(
+      join(folder, "restored.json"),
+      JSON.stringify({ ...restored, replaced: { ...restored.replaced, kept } }),
+    );
+    const ended = bash(`member_stop() { echo stopped; }; member_keep_out '${join(folder, "restored.json")}' 1`);
+    expect(ended).toMatchObject({ code, stdout: code === 0 ? "stopped" : "" });
+    expect(ended.stderr.replace(/^.*not what was restored here: /, "")).toMatch(said);
   });
 
   it("is none where the server does not serve", () => {
     program("jobs/zookeeper/bin/ask", "echo 'This ZooKeeper instance is not currently serving requests'");
     writeFileSync(join(folder, "restored.json"), JSON.stringify(restored));
-    expect(bash(`member_prove '${join(folder, "restored.json")}'`)).toMatchObject({
+    expect(bash(`member_prove '${join(folder, "restored.json")}' 1`)).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("does not serve: This ZooKeeper instance is not currently serving"),
     });
   });
 });
 
+it("zk-backyp trusts the authorities of the machine, whoever starts it", () => {
+  program("packages/node-24/bin/node", 'echo "$NODE_EXTRA_CA_CERTS $2"');
+  const authorities = join(folder, "authorities.crt");
+  const text = readFileSync(WRAPPER, "utf8").replace("/etc/ssl/certs/ca-certificates.crt", authorities);
+  program("wrapper", text.replaceAll("/var/vcap", folder));
+  const run = (env = {}): string =>
+    spawnSync(join(folder, "wrapper"), ["list"], { encoding: "utf8", env: { PATH: process.env.PATH, ...env } }).stdout;
+  expect(run()).toBe(" list\n");
+  writeFileSync(authorities, "");
+  expect(run()).toBe(`${authorities} list\n`);
+  expect(run({ NODE_EXTRA_CA_CERTS: "/mine" })).toBe("/mine list\n");
+});
+
 it.skipIf(!hasShellcheck)("the functions are good bash", () => {
-  expect(shellcheck([SOURCE])).toBe("");
+  expect(shellcheck([SOURCE, WRAPPER])).toBe("");
 });

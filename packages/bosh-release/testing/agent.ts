@@ -187,7 +187,11 @@ export class Agent {
   async #reloadMonit(): Promise<void> {
     // The agent kills it and has runit start it again: what was asked of it is lost.
     await this.machine.run([MONIT, "quit"]);
-    for (let tries = 0; tries < 100 && (await this.machine.run(["pgrep", "-x", "monit"])).code === 0; tries += 1) {
+    for (
+      let tries = 0;
+      tries < 100 && (await this.machine.run(["pgrep", "-x", "monit-actual"])).code === 0;
+      tries += 1
+    ) {
       await sleep(100);
     }
     await this.#must([MONIT]);

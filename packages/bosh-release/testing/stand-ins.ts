@@ -1,4 +1,4 @@
-import { chmod, cp, mkdir, realpath, symlink, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, readFile, realpath, symlink, writeFile } from "node:fs/promises";
 import { basename, delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { zooKeeperClassPath } from "@zk-backyp/testbed";
@@ -28,9 +28,10 @@ export async function makeStandIns(into: string): Promise<readonly string[]> {
     await mkdir(join(into, folder), { recursive: true });
   }
   await symlink(node, join(into, "node-24/bin/node"));
+  const wrapper = await readFile(join(RELEASE, "src/zk-backyp/bin/zk-backyp"), "utf8");
   await writeFile(
     join(into, "zk-backyp/bin/zk-backyp"),
-    `#!/bin/sh\nexec /var/vcap/packages/node-24/bin/node '${main}' "$@"\n`,
+    wrapper.replace("/var/vcap/packages/zk-backyp/lib/zk-backyp.mjs", `'${main}'`),
     { mode: 0o755 },
   );
   await symlink(java, join(into, "openjdk-17/bin/java"));

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
-import { mkdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -153,6 +153,9 @@ async function makeMachine(plan: Plan): Promise<Machine> {
   await writeFile(join(vcap, "monit/monit.user"), "vcap:random-password", { mode: 0o600 });
   await writeFile(join(vcap, "bosh/etc/monitrc"), MONITRC, { mode: 0o700 });
   await writeFile(join(vcap, "bosh/bin/monit"), MONIT, { mode: 0o755 });
+  await copyFile(MONIT_PROGRAM, join(vcap, "bosh/bin/monit-actual"));
+  // It does not start without a file to include.
+  await writeFile(join(vcap, "monit/empty.monitrc"), "");
   await writeFile(join(directory, "init"), init(plan, ip));
 
   let first = 0;
@@ -210,13 +213,16 @@ set statefile /var/vcap/monit/state
 set httpd port 2822 and use address 127.0.0.1
   allow localhost
   allow cleartext /var/vcap/monit/monit.user
+include /var/vcap/monit/*.monitrc
 include /var/vcap/monit/job/*.monitrc
 `;
 
-// Not /usr/bin/monit alone: jobs have to use the one of the stemcell.
+// As on a stemcell, a wrapper of the program.
 const MONIT = `#!/bin/sh
-exec /usr/bin/monit -c /var/vcap/bosh/etc/monitrc "$@"
+exec /var/vcap/bosh/bin/monit-actual -c /var/vcap/bosh/etc/monitrc "$@"
 `;
+// Debian's 5.33 if no other one is given: stemcells have 5.2.5.
+const MONIT_PROGRAM = process.env.MONIT ?? "/usr/bin/monit";
 
 /** The machine's first process: mounts what a stemcell has, waits for its network, and adopts what others leave. */
 function init({ name, directory, packages, sees = [] }: Plan, ip: string): string {

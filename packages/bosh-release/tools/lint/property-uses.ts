@@ -67,7 +67,9 @@ export function templateUses(tokens: readonly RubyToken[]): TemplateUses {
       const name = literal(argumentsOf(tokens, index)?.[0]);
       if (name !== null) links.push({ name, guarded: token.text !== "link", line: token.line });
     } else if (token.text === "call" && receiver) {
-      calls.push({ names: argumentsOf(tokens, index)?.flatMap(names) ?? [], line: token.line });
+      // What has spaces is a sentence, not a name.
+      const given = (argumentsOf(tokens, index) ?? []).flatMap(names).filter((name) => !/\s/.test(name.join("")));
+      calls.push({ names: given, line: token.line });
     } else if (token.text === "properties" && !receiver && isMark(tokens[index + 1], ".")) {
       oldSyntax.push({ name: memberPath(tokens, index + 1), line: token.line });
     }
