@@ -178,6 +178,7 @@ describe.skipIf(!canRun)("the job zookeeper on machines with monit", () => {
 
     it("has a member back after a reboot, by monit alone", async () => {
       const [first] = nodes;
+      await first.agent.monitStart();
       await first.machine.powerOff();
       await first.machine.boot();
       await serves(first);
